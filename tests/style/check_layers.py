@@ -1,0 +1,69 @@
+"""Checks that includes point down only (architecture: layers), from the #include lines.
+
+A file may include its own folder, folders of a lower rank of its process, proto/ and include/.
+No exceptions: what does not fit is moved.
+"""
+import pathlib
+import re
+import sys
+
+# Broker folders by rank: a folder includes only lower ones.
+BROKER_RANKS = {
+    "daemon/broker": 10,
+    "daemon/broker/listen": 9,
+    "daemon/broker/request": 8,
+    "daemon/broker/lease": 7,
+    "daemon/broker/policy": 6,
+    "daemon/broker/provider": 6,
+    "daemon/broker/delivery": 5,
+    "daemon/broker/store": 5,
+    "daemon/broker/audit": 5,
+    "daemon/broker/identity": 4,
+    "daemon/broker/config": 3,
+    "daemon/broker/loop": 2,
+}
+# What each other folder may include beside itself and what it stands on.
+OTHERS = {
+    "include/mayfly": [],
+    "proto": ["include/mayfly"],
+    "daemon/privilege": ["proto", "include/mayfly"],
+    "daemon/supervisor": ["daemon/privilege", "proto", "include/mayfly"],
+    "daemon/mounter": ["daemon/privilege", "proto", "include/mayfly"],
+    "daemon/engine": ["daemon/privilege", "proto", "include/mayfly"],
+    "client/lib": ["include/mayfly"],
+    "client/cli": ["client/cli", "proto", "include/mayfly"],
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+
+
+def allowed(folder, target):
+    if folder == target:
+        return True
+    if folder in BROKER_RANKS:
+        if target in BROKER_RANKS:
+            return BROKER_RANKS[target] < BROKER_RANKS[folder]
+        return target in ("daemon/privilege", "proto", "include/mayfly")
+    if folder.startswith("client/cli"):
+        return target.startswith("client/cli") or target in OTHERS["client/cli"]
+    return target in OTHERS.get(folder, [])
+
+
+def main(root):
+    wrong = []
+    files = [f for top in ("include", "proto", "daemon", "client") for f in (root / top).rglob("*.[ch]")]
+    for file in files:
+        folder = str(file.parent.relative_to(root))
+        for name in INCLUDE.findall(file.read_text()):
+            target = str(pathlib.PurePosixPath(name).parent)
+            if name.endswith("_generated.h") or name.endswith("_generated.inc"):
+                continue
+            if not (root / name).is_file():
+                wrong.append(f"{file.relative_to(root)}: \"{name}\" is not given from the top of the tree")
+            elif not allowed(folder, target):
+                wrong.append(f"{file.relative_to(root)}: may not include {name}")
+    print(f"{len(files)} files, {len(wrong)} includes that point up")
+    print("\n".join(wrong))
+    return 1 if wrong or not files else 0
+
+
+sys.exit(main(pathlib.Path(sys.argv[1])))

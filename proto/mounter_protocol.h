@@ -59,7 +59,6 @@ enum mounter_request_flags {
 	MOUNTER_LAYOUT_PLAIN = 1 << 0,
 	MOUNTER_KEEP_GUARD = 1 << 1,
 	MOUNTER_FROM_HOST_PATH = 1 << 2,
-	MOUNTER_ALLOW_SWAP = 1 << 3,
 };
 
 struct mounter_request {
@@ -76,7 +75,8 @@ struct mounter_request {
 	uint32_t phase;
 	uint32_t reserved;
 	uint64_t size_bytes;
-	uint64_t mount_id;
+	uint64_t mount_id;		  /* ADOPT */
+	uint64_t device;		  /* ADOPT */
 	char name[MAYFLY_FILE_PATH_SIZE]; /* NUL-terminated, zero behind */
 };
 

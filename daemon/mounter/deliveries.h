@@ -1,0 +1,26 @@
+/* The table of deliveries and what becomes of one when an operation has succeeded. No system calls
+ * but close, umount of our own arena, and the marks of an adopted delivery. */
+#pragma once
+
+#include "daemon/mounter/mounter.h"
+
+/* The delivery with ID, or NULL. */
+struct delivery *delivery_find(struct mounter *mounter, const uint8_t *id);
+
+/* A slot in PHASE_EMPTY for ID, which is not in the table yet; NULL when it is full. */
+struct delivery *delivery_add(struct mounter *mounter, const uint8_t *id);
+
+/* Closes what the slot holds and frees it. */
+void delivery_free(struct delivery *delivery);
+
+/* Remembers the mount namespace of ENGINE, a pidfd (-1: unknown, taken for ours), as that of the
+ * host path. */
+int delivery_note_engine(struct mounter *mounter, struct delivery *delivery, int engine);
+
+/* What the success of REQUEST means. Takes *FD over where the operation brought a descriptor for
+ * us. May turn the success into a failure by reply->status. */
+void delivery_apply(struct mounter *mounter, struct delivery *delivery,
+	const struct mounter_request *request, struct mounter_reply *reply, int *fd);
+
+/* Fills REPLY with what LIST says of DELIVERY. */
+void delivery_describe(const struct delivery *delivery, struct mounter_reply *reply);

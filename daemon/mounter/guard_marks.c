@@ -1,0 +1,61 @@
+#include "daemon/mounter/guard_marks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/fanotify.h>
+
+#define IGNORE_OF_A_MOUNT (FAN_MARK_MOUNT | FAN_MARK_IGNORED_MASK | FAN_MARK_IGNORED_SURV_MODIFY)
+
+/* "." below the descriptor: an own mount is O_PATH, which fanotify_mark does not take itself. */
+static int mark(int group, unsigned flags, int directory)
+{
+	return fanotify_mark(group, flags, FAN_OPEN_PERM, directory, ".") == 0 ? 0 : -errno;
+}
+
+static int own_group(const struct mounter *mounter, const struct delivery *delivery)
+{
+	return mounter->groups[delivery->group];
+}
+
+static int shared_group(const struct mounter *mounter)
+{
+	return mounter->groups[mounter->groups_count - 1];
+}
+
+int guard_mark(const struct mounter *mounter, const struct delivery *delivery)
+{
+	const int group = own_group(mounter, delivery);
+	int r = mark(group, FAN_MARK_ADD | IGNORE_OF_A_MOUNT, delivery->mount);
+
+	if (r == 0)
+		r = mark(group, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, delivery->mount);
+	return r;
+}
+
+int guard_retreat(const struct mounter *mounter, const struct delivery *delivery, bool free_target)
+{
+	const int shared = shared_group(mounter);
+	const int group = own_group(mounter, delivery);
+	int r = mark(shared, FAN_MARK_ADD | IGNORE_OF_A_MOUNT, delivery->mount);
+
+	if (r == 0 && free_target)
+		r = mark(shared, FAN_MARK_ADD | IGNORE_OF_A_MOUNT, delivery->target);
+	if (r == 0)
+		r = mark(shared, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, delivery->mount);
+	if (r < 0 || group == shared)
+		return r;
+	/* Only now: there is no moment without a mark. What the group has in its queue stays the
+	 * broker's to answer; the group is kept and read on, so nothing in it is ever allowed by a
+	 * close. */
+	r = mark(group, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, delivery->mount);
+	if (r == 0)
+		r = mark(group, FAN_MARK_REMOVE | IGNORE_OF_A_MOUNT, delivery->mount);
+	return r;
+}
+
+int guard_probe(int group, int mount)
+{
+	const int r = mark(group, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, mount);
+
+	return r < 0 ? r : mark(group, FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM, mount);
+}

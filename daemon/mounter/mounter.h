@@ -1,0 +1,85 @@
+/* mayfly-mounter: makes, guards, finds and wipes deliveries. uid 0 with five capabilities.
+ * Keep it free of JSON, libuv and heap; it re-checks everything that the broker says.
+ *
+ * Glossary
+ *   delivery    see proto/mounter_protocol.h; its phase says which operations may be asked
+ *   own mount   the writable mount of a delivery that only this process (and its workers) holds
+ *   worker      a forked child for one operation in another mount namespace, or on a delivery that
+ * a container can already reach; killed after 2 s, so that a hostile or hanging file system costs
+ * that operation and nothing else
+ *
+ * Start reading in mounter_ops.c: the table of operations and phases. */
+#pragma once
+
+#include "proto/error.h"
+#include "proto/mounter_protocol.h"
+#include "proto/supervisor_protocol.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define DELIVERY_HEX_SIZE (2 * DELIVERY_ID_BYTES + 1)
+#define WORKERS_MAX	  64
+
+struct delivery {
+	uint8_t id[DELIVERY_ID_BYTES];
+	uint32_t phase; /* enum delivery_phase; 0: the slot is free */
+	uint32_t generation;
+	uint32_t group;
+	bool is_plain;
+	bool is_marked;
+	bool is_attached;     /* on the host path */
+	bool is_busy;	      /* a worker is at it */
+	int mount;	      /* own mount, O_PATH */
+	int target;	      /* the container's mount, between LOCATE and RETREAT */
+	int engine_namespace; /* where the host path is; -1: in our own mount namespace */
+	uint64_t device;
+	uint64_t mount_id; /* of the container's mount */
+};
+
+/* What the kernel can do, found out by trying (never by its version). */
+struct kernel_abilities {
+	bool open_guard;      /* fanotify permission events */
+	bool noswap;	      /* tmpfs option, 6.4 */
+	bool unique_mount_id; /* statx, 6.8 */
+	bool detached_clone;  /* open_tree of a detached mount, 6.15 */
+};
+
+struct worker {
+	pid_t pid; /* 0: the slot is free */
+	int socket;
+	int64_t deadline_ms; /* CLOCK_MONOTONIC */
+	struct mounter_request request;
+	struct delivery *delivery; /* NULL for operations that concern none */
+};
+
+struct mounter {
+	int control;
+	int broker;  /* -1 while there is none */
+	int proc;    /* the host's /proc */
+	int volumes; /* directory of the host paths */
+	uint64_t volumes_device;
+	const char *volumes_path;
+	int groups[GUARD_GROUPS_MAX + 1];
+	uint32_t groups_count;	  /* with the shared one, which is the last */
+	int host_mount_namespace; /* -1: our own is the host's */
+	int arena; /* where own mounts are attached when they cannot be cloned detached; -1 */
+	uint64_t mount_namespace, pid_namespace, ipc_namespace,
+		cgroup_namespace; /* the host's, inodes */
+	struct kernel_abilities has;
+	struct worker workers[WORKERS_MAX];
+	struct delivery *deliveries; /* MOUNTER_MAX_DELIVERIES slots of the program's own memory */
+};
+
+/* The request's descriptors, at most two; -1 when absent. Borrowed by the operation. */
+struct request_descriptors {
+	int init; /* or the engine, as the operation says */
+	int other;
+};
+
+/* Writes the 64 hex digits of ID and a NUL. */
+void delivery_hex(const uint8_t *id, char hex[DELIVERY_HEX_SIZE]);
+
+/* Fills DETAIL of REPLY and returns CODE: the one way in which an operation fails. */
+int reply_fail(struct mounter_reply *reply, int code, const char *detail);

@@ -1,0 +1,182 @@
+#include "daemon/mounter/tmpfs_mount.h"
+
+#include "daemon/mounter/kernel_calls.h"
+#include "proto/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#define TMPFS_ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+
+/* More than the header line of /proc/swaps means that something can be swapped out. */
+static bool swap_is_active(int proc)
+{
+	AUTO_FD swaps = open_proc(proc, "swaps", O_RDONLY);
+	char text[512];
+	const ssize_t length = swaps < 0 ? -1 : read(swaps, text, sizeof text - 1);
+	const char *end;
+
+	if (length < 0)
+		return true;
+	text[length] = '\0';
+	end = strchr(text, '\n');
+	return end && end[1] != '\0';
+}
+
+static int configure(
+	const struct mounter *mounter, int context, uint64_t size_bytes, uint32_t inodes)
+{
+	char size[24], count[24];
+	int r;
+
+	(void)snprintf(size, sizeof size, "%llu", (unsigned long long)size_bytes);
+	(void)snprintf(count, sizeof count, "%u", inodes);
+	r = fs_set_string(context, "size", size);
+	if (r >= 0)
+		r = fs_set_string(context, "nr_inodes", count);
+	if (r >= 0)
+		r = fs_set_string(context, "mode", "0755");
+	if (r >= 0 && mounter->has.noswap)
+		r = fs_set_flag(context, "noswap");
+	else if (r >= 0 && swap_is_active(mounter->proc))
+		r = -EOPNOTSUPP;
+	return r < 0 ? r : fs_create(context);
+}
+
+/* Safe because the arena is in a mount namespace that this process has to itself. */
+static int attach_in_arena(const struct mounter *mounter, const char *name, int own)
+{
+	AUTO_FD place = -1;
+
+	if (mkdirat(mounter->arena, name, 0700) != 0 && errno != EEXIST)
+		return -errno;
+	place = open_beneath(mounter->arena, name, O_PATH | O_DIRECTORY, 0);
+	return place < 0 ? place : mount_attach(own, place);
+}
+
+int tmpfs_make(
+	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes)
+{
+	AUTO_FD context = fs_open("tmpfs");
+	AUTO_FD own = -1;
+	int r = context;
+
+	if (r >= 0)
+		r = configure(mounter, context, size_bytes, inodes);
+	if (r < 0)
+		return r;
+	own = fs_mount(context, TMPFS_ATTRIBUTES);
+	if (own < 0)
+		return own;
+	if (mounter->arena >= 0) {
+		r = attach_in_arena(mounter, name, own);
+		if (r < 0)
+			return r;
+	}
+	return fd_take(&own);
+}
+
+int tmpfs_clone_read_only(int own)
+{
+	AUTO_FD clone = mount_clone(own);
+	int r = clone;
+
+	if (r >= 0)
+		r = mount_set_read_only(clone, true);
+	return r < 0 ? r : fd_take(&clone);
+}
+
+int host_path_attach(int own, int volumes, const char *name)
+{
+	AUTO_FD clone = tmpfs_clone_read_only(own);
+	AUTO_FD place = -1;
+
+	if (clone < 0)
+		return clone;
+	/* Safe because NAME is 64 hex digits below a directory that only root can enter, and is
+	 * opened without following anything: a link that somebody planted there is refused. */
+	if (mkdirat(volumes, name, 0700) != 0 && errno != EEXIST)
+		return -errno;
+	place = open_beneath(volumes, name, O_PATH | O_DIRECTORY, 0);
+	return place < 0 ? place : mount_attach(clone, place);
+}
+
+int host_path_detach(int volumes, const char *name)
+{
+	/* umount2 knows no directory descriptor: the working directory stands in for it. */
+	if (fchdir(volumes) != 0)
+		return -errno;
+	if (umount2(name, MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+static int mount_volumes_on(int place)
+{
+	AUTO_FD context = fs_open("tmpfs");
+	AUTO_FD mount = -1;
+	int r = context;
+
+	if (r >= 0)
+		r = fs_set_string(context, "mode", "0700");
+	if (r >= 0)
+		r = fs_create(context);
+	if (r >= 0)
+		r = mount = fs_mount(context, TMPFS_ATTRIBUTES);
+	return r < 0 ? r : mount_attach(mount, place);
+}
+
+/* Opens PATH, an absolute one, component by component, and makes what is missing. */
+static int open_making(const char *path)
+{
+	AUTO_FD directory = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+	char component[256];
+
+	while (directory >= 0 && *(path += strspn(path, "/"))) {
+		const size_t length = strcspn(path, "/");
+		int next;
+
+		if (length >= sizeof component)
+			return -ENAMETOOLONG;
+		memcpy(component, path, length);
+		component[length] = '\0';
+		path += length;
+		if (mkdirat(directory, component, 0755) != 0 && errno != EEXIST)
+			return -errno;
+		next = open_in_root(directory, component, O_PATH | O_DIRECTORY);
+		(void)close(directory);
+		directory = next;
+	}
+	return fd_take(&directory);
+}
+
+int volumes_open_here(const char *path)
+{
+	AUTO_FD volumes = open_making(path);
+	struct statfs status;
+	struct mount_facts facts;
+	int r;
+
+	if (volumes < 0)
+		return volumes;
+	r = mount_facts_get(volumes, &facts);
+	if (r < 0)
+		return r;
+	if (fstatfs(volumes, &status) != 0)
+		return -errno;
+	if (!facts.is_mount_root || status.f_type != TMPFS_MAGIC) {
+		r = mount_volumes_on(volumes);
+		if (r < 0)
+			return r;
+		(void)close(fd_take(&volumes));
+		volumes = open_making(path);
+	}
+	return fd_take(&volumes);
+}

@@ -1,0 +1,26 @@
+/* A delivery's tmpfs: made detached, attached read-only on the host path, detached again. */
+#pragma once
+
+#include "daemon/mounter/mounter.h"
+
+/* Makes a tmpfs of SIZE_BYTES and INODES: nosuid, nodev, noexec, noswap. Reachable by nobody but
+ * the holder of the returned descriptor. Where the kernel cannot clone a detached mount it is
+ * attached in the arena, under NAME, which only this process's mount namespace has. Returns the own
+ * mount (O_PATH); -EOPNOTSUPP when the kernel would swap it out. */
+int tmpfs_make(
+	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes);
+
+/* A read-only, detached clone of the own mount OWN. */
+int tmpfs_clone_read_only(int own);
+
+/* Attaches a read-only clone of OWN at the directory NAME (made if it is not there) below VOLUMES,
+ * an open directory of the calling process's mount namespace. */
+int host_path_attach(int own, int volumes, const char *name);
+
+/* Takes the mount off the directory NAME below VOLUMES; the directory stays. Nothing mounted: 0. */
+int host_path_detach(int volumes, const char *name);
+
+/* Opens the volumes directory PATH in the mount namespace that the calling worker has just entered;
+ * makes it, and a private tmpfs on it, if it is not there (an engine in a mount namespace of its
+ * own, older than ours). */
+int volumes_open_here(const char *path);

@@ -1,0 +1,107 @@
+#include "daemon/mounter/worker.h"
+
+#include "proto/cleanup.h"
+#include "proto/fd_passing.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static struct worker *free_slot(struct mounter *mounter)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (mounter->workers[i].pid == 0)
+			return &mounter->workers[i];
+	return NULL;
+}
+
+static _Noreturn void run_in_child(const struct job *job, job_function *function, int socket)
+{
+	struct mounter_reply reply = { .op = job->request->op };
+	int fd = -1;
+
+	reply.status = function(job, &reply, &fd);
+	(void)fd_send(socket, &reply, sizeof reply, &fd, fd >= 0 ? 1 : 0);
+	/* Not exit(): nothing of the parent's state may be written out by its child. */
+	_exit(0);
+}
+
+int worker_start(struct mounter *mounter, const struct job *job, job_function *function)
+{
+	struct worker *worker = free_slot(mounter);
+	int pair[2];
+	pid_t pid;
+
+	if (!worker)
+		return -EAGAIN;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0)
+		run_in_child(job, function, pair[1]);
+	(void)close(pair[1]);
+	if (pid < 0) {
+		const int code = -errno;
+		(void)close(pair[0]);
+		return code;
+	}
+	*worker = (struct worker){
+		.pid = pid,
+		.socket = pair[0],
+		.deadline_ms = now_ms() + MOUNTER_WORKER_DEADLINE_MS,
+		.request = *job->request,
+		.delivery = job->delivery,
+	};
+	if (job->delivery)
+		job->delivery->is_busy = true;
+	return 0;
+}
+
+void worker_finish(
+	struct mounter *mounter, struct worker *worker, struct mounter_reply *reply, int *ret_fd)
+{
+	struct fd_set_passed fds;
+	const ssize_t received = fd_receive(worker->socket, reply, sizeof *reply, &fds);
+
+	(void)mounter;
+	*ret_fd = -1;
+	if (received == sizeof *reply && fds.count <= 1) {
+		if (fds.count == 1)
+			*ret_fd = fds.fds[0];
+		fds.count = 0;
+		reply->detail[sizeof reply->detail - 1] = '\0';
+	} else {
+		*reply = (struct mounter_reply){ .op = worker->request.op };
+		reply->status =
+			reply_fail(reply, now_ms() >= worker->deadline_ms ? -ETIMEDOUT : -EIO,
+				"the worker was killed");
+		if (received >= 0)
+			fd_set_passed_done(&fds);
+	}
+	(void)close(worker->socket);
+	/* It has sent its last message or is dead: the wait is short and cannot be missed. */
+	(void)kill(worker->pid, SIGKILL);
+	(void)waitpid(worker->pid, NULL, 0);
+	if (worker->delivery)
+		worker->delivery->is_busy = false;
+	*worker = (struct worker){ 0 };
+}
+
+void worker_kill_if_late(struct worker *worker, int64_t now)
+{
+	if (worker->pid > 0 && now >= worker->deadline_ms)
+		(void)kill(worker->pid, SIGKILL);
+}

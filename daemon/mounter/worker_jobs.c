@@ -1,0 +1,303 @@
+#include "daemon/mounter/worker_jobs.h"
+
+#include "daemon/mounter/delivery_files.h"
+#include "daemon/mounter/kernel_calls.h"
+#include "daemon/mounter/namespaces.h"
+#include "daemon/mounter/tmpfs_mount.h"
+#include "proto/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* The volumes directory where DELIVERY's host path is; enters the engine's mount namespace if it is
+ * another one. */
+static int volumes_of(const struct job *job)
+{
+	if (job->delivery->engine_namespace < 0)
+		return dup(job->mounter->volumes);
+	if (setns(job->delivery->engine_namespace, CLONE_NEWNS) != 0)
+		return -errno;
+	return volumes_open_here(job->mounter->volumes_path);
+}
+
+int job_file(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	const int fd = delivery_file_make(job->delivery->mount, job->request);
+
+	if (fd < 0)
+		return reply_fail(reply, fd, "make a file");
+	*ret_fd = fd;
+	return 0;
+}
+
+int job_commit(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	const int r = delivery_commit(
+		job->delivery->mount, job->request->generation, job->delivery->is_plain);
+
+	(void)ret_fd;
+	return r < 0 ? reply_fail(reply, r, "put a generation in place") : 0;
+}
+
+int job_attach(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	char name[DELIVERY_HEX_SIZE];
+	AUTO_FD volumes = volumes_of(job);
+	int r;
+
+	(void)ret_fd;
+	if (volumes < 0)
+		return reply_fail(reply, volumes, "open the volumes directory of the engine");
+	delivery_hex(job->delivery->id, name);
+	r = host_path_attach(job->delivery->mount, volumes, name);
+	return r < 0 ? reply_fail(reply, r, "attach to the host path") : 0;
+}
+
+int job_detach(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	char name[DELIVERY_HEX_SIZE];
+	AUTO_FD volumes = volumes_of(job);
+	int r;
+
+	(void)ret_fd;
+	if (volumes < 0)
+		return reply_fail(reply, volumes, "open the volumes directory of the engine");
+	delivery_hex(job->delivery->id, name);
+	r = host_path_detach(volumes, name);
+	return r < 0 ? reply_fail(reply, r, "leave the host path") : 0;
+}
+
+/* Content first: if this worker is killed for its slowness, what could be wiped is wiped. */
+int job_wipe(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	int r = superblock_set_read_only(job->delivery->mount, false);
+
+	if (r == 0)
+		r = delivery_wipe(job->delivery->mount);
+	if (r < 0)
+		return reply_fail(reply, r, "wipe the files");
+	return job->delivery->is_attached ? job_detach(job, reply, ret_fd) : 0;
+}
+
+int job_forget(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	char name[DELIVERY_HEX_SIZE];
+	AUTO_FD volumes = volumes_of(job);
+
+	(void)ret_fd;
+	if (volumes < 0)
+		return reply_fail(reply, volumes, "open the volumes directory of the engine");
+	delivery_hex(job->delivery->id, name);
+	if (unlinkat(volumes, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
+		return reply_fail(reply, -errno, "remove the host path's directory");
+	return 0;
+}
+
+int job_engine_root(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	int fd = mount_namespace_enter(job->descriptors.init);
+
+	if (fd == 0)
+		fd = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+	if (fd < 0)
+		return reply_fail(reply, fd, "open the root of the engine's mount namespace");
+	*ret_fd = fd;
+	return 0;
+}
+
+/* Refuses a process of the host: nothing of ours is ever looked for or put into the host's own
+ * mount table. */
+static int enter_container(
+	const struct job *job, struct namespaces *found, struct mounter_reply *reply)
+{
+	int r = namespaces_of(job->mounter->proc, job->descriptors.init, found);
+
+	if (r < 0)
+		return reply_fail(reply, r, "look at the container's init");
+	if (found->mount == job->mounter->mount_namespace)
+		return reply_fail(reply, -EPERM, "its mount namespace is the host's");
+	r = mount_namespace_enter(job->descriptors.init);
+	return r < 0 ? reply_fail(reply, r, "enter the container's mount namespace") : 0;
+}
+
+/* A copy of the volumes directory (`-v /run:/x`) holds our mounts too, at places of its own
+ * choosing. What a container was given lies on its root or on a mount of its own, never on that
+ * tmpfs. */
+static bool lies_on_volumes(const struct job *job, int target)
+{
+	AUTO_FD parent = open_parent(target);
+	struct mount_facts facts;
+
+	return parent < 0 || mount_facts_get(parent, &facts) < 0 ||
+	       facts.device == job->mounter->volumes_device;
+}
+
+/* Opens the target directory in the namespace just entered, if it is the root of a mount of DEVICE.
+ */
+static int open_target(const struct job *job, int root, uint64_t device, struct mount_facts *facts)
+{
+	AUTO_FD target = open_in_root(root, job->request->name, O_PATH | O_DIRECTORY);
+	int r;
+
+	if (target < 0)
+		return target;
+	r = mount_facts_get(target, facts);
+	if (r < 0)
+		return r;
+	if (facts->device != device || !facts->is_mount_root || lies_on_volumes(job, target))
+		return -ENODEV;
+	return fd_take(&target);
+}
+
+static void fill_container_facts(const struct job *job, const struct namespaces *found, int root,
+	struct mounter_reply *reply)
+{
+	struct statfs status;
+
+	reply->mount_namespace = found->mount;
+	reply->pid_namespace = found->pid;
+	if (found->pid == job->mounter->pid_namespace)
+		reply->flags |= MOUNTER_HOST_PID_NAMESPACE;
+	if (found->ipc == job->mounter->ipc_namespace)
+		reply->flags |= MOUNTER_HOST_IPC_NAMESPACE;
+	if (found->cgroup == job->mounter->cgroup_namespace)
+		reply->flags |= MOUNTER_HOST_CGROUP_NAMESPACE;
+	if (fstatfs(root, &status) == 0 && (status.f_flags & ST_RDONLY))
+		reply->flags |= MOUNTER_ROOT_READ_ONLY;
+}
+
+int job_locate(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	struct namespaces found;
+	struct mount_facts facts;
+	AUTO_FD root = -1;
+	AUTO_FD target = -1;
+	int r = enter_container(job, &found, reply);
+
+	if (r < 0)
+		return r;
+	root = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+	if (root < 0)
+		return reply_fail(reply, root, "open the container's root");
+	fill_container_facts(job, &found, root, reply);
+	target = open_target(job, root, job->delivery->device, &facts);
+	if (target == -EACCES) {
+		/* A directory above the target is closed to uid 0 without capabilities (mode 0700
+		 * of another user). The mount table proves the same, but gives no descriptor for an
+		 * ignore mark. */
+		r = mount_find(job->delivery->device, job->request->name, &facts.mount_id);
+		reply->mount_id = facts.mount_id;
+		reply->flags |= MOUNTER_TARGET_UNREACHABLE;
+		return r < 0 ? reply_fail(
+				       reply, r, "find the delivery in the container's mount table")
+			     : 0;
+	}
+	if (target < 0)
+		return reply_fail(reply, target, "find the delivery at the container's target");
+	reply->mount_id = facts.mount_id;
+	/* Not O_PATH: fanotify_mark wants a descriptor that could be read. Directories raise no
+	 * event. */
+	r = open_in_root(target, ".", O_RDONLY | O_DIRECTORY);
+	if (r < 0)
+		return reply_fail(reply, r, "open the delivery's directory");
+	*ret_fd = r;
+	return 0;
+}
+
+/* file systems onto which nothing of ours is put: a path that leads there was not meant by anybody
+ */
+static bool is_forbidden(int target)
+{
+	struct statfs status;
+
+	if (fstatfs(target, &status) != 0)
+		return true;
+	switch ((unsigned long)status.f_type) {
+	case PROC_SUPER_MAGIC:
+	case SYSFS_MAGIC:
+	case CGROUP_SUPER_MAGIC:
+	case CGROUP2_SUPER_MAGIC:
+	case DEBUGFS_MAGIC:
+	case BPF_FS_MAGIC:
+	case 0x65735546: /* FUSE: its server could be the container itself */
+	case 0x6969:	 /* NFS */
+		return true;
+	default:
+		return false;
+	}
+}
+
+int job_attach_inside(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	struct namespaces found;
+	struct mount_facts facts;
+	AUTO_FD root = -1;
+	AUTO_FD target = -1;
+	AUTO_FD clone = tmpfs_clone_read_only(job->delivery->mount);
+	int r = clone < 0 ? reply_fail(reply, clone, "clone the delivery's mount") : 0;
+
+	(void)ret_fd;
+	if (r == 0)
+		r = enter_container(job, &found, reply);
+	if (r < 0)
+		return r;
+	root = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+	target = root < 0 ? root : open_in_root(root, job->request->name, O_PATH | O_DIRECTORY);
+	if (target < 0)
+		return reply_fail(reply, target, "open the container's target");
+	if (is_forbidden(target))
+		return reply_fail(
+			reply, -EPERM, "the target lies on a file system that is none of ours");
+	fill_container_facts(job, &found, root, reply);
+	r = mount_facts_get(clone, &facts);
+	if (r == 0)
+		r = mount_attach(clone, target);
+	if (r < 0)
+		return reply_fail(reply, r, "attach over the container's target");
+	reply->mount_id = facts.mount_id;
+	return 0;
+}
+
+/* A writable clone of the mount that a dead mounter left behind, on the host path or in a
+ * container. */
+int job_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	const bool on_host_path = job->request->flags & MOUNTER_FROM_HOST_PATH;
+	char name[DELIVERY_HEX_SIZE];
+	struct namespaces found;
+	struct mount_facts facts;
+	AUTO_FD root = -1;
+	AUTO_FD target = -1;
+	AUTO_FD clone = -1;
+	int r;
+
+	if (on_host_path) {
+		root = volumes_of(job);
+		delivery_hex(job->delivery->id, name);
+		target = root < 0 ? root : open_in_root(root, name, O_PATH | O_DIRECTORY);
+	} else {
+		r = enter_container(job, &found, reply);
+		if (r < 0)
+			return r;
+		root = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+		target = root < 0 ? root : open_target(job, root, job->request->device, &facts);
+	}
+	r = target < 0 ? target : mount_facts_get(target, &facts);
+	if (r == 0 && (facts.device != job->request->device ||
+			      (facts.is_unique && facts.mount_id != job->request->mount_id)))
+		r = -ESTALE;
+	if (r < 0)
+		return reply_fail(reply, r, "find the delivery again");
+	clone = mount_clone(target);
+	r = clone < 0 ? clone : mount_set_read_only(clone, false);
+	if (r < 0)
+		return reply_fail(reply, r, "get a writable mount of it");
+	reply->mount_id = facts.mount_id;
+	*ret_fd = fd_take(&clone);
+	return 0;
+}

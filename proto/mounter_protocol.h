@@ -50,15 +50,17 @@ enum mounter_op {
 	MOUNTER_OP_FORGET,	  /* remove the host path's directory */
 	MOUNTER_OP_COMPARE,	  /* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE */
 	MOUNTER_OP_ENGINE_ROOT, /* + engine's pidfd -> descriptor of its root directory (O_PATH) */
-	MOUNTER_OP_ADOPT, /* phase, group, mount_id, generation, name = target, + init's pidfd or
-			     flags FROM_HOST_PATH and the engine's pidfd: find it again */
+	MOUNTER_OP_ADOPT, /* device, mount_id, generation, group, name = target, + init's pidfd (if
+			     it is in a container) and engine's (flag WITH_ENGINE): take up what a
+			     dead mounter has left */
 	MOUNTER_OP_COUNT,
 };
 
 enum mounter_request_flags {
 	MOUNTER_LAYOUT_PLAIN = 1 << 0,
 	MOUNTER_KEEP_GUARD = 1 << 1,
-	MOUNTER_FROM_HOST_PATH = 1 << 2,
+	MOUNTER_ON_HOST_PATH = 1 << 2, /* ADOPT: still attached there */
+	MOUNTER_WITH_ENGINE = 1 << 3,  /* ADOPT: the last descriptor is the engine's pidfd */
 };
 
 struct mounter_request {
@@ -72,8 +74,6 @@ struct mounter_request {
 	uint32_t gid;
 	uint32_t mode;
 	uint32_t inodes;
-	uint32_t phase;
-	uint32_t reserved;
 	uint64_t size_bytes;
 	uint64_t mount_id;		  /* ADOPT */
 	uint64_t device;		  /* ADOPT */
@@ -85,7 +85,6 @@ enum mounter_reply_flags {
 	MOUNTER_HAS_OPEN_GUARD = 1 << 0,      /* fanotify permission events with pidfds */
 	MOUNTER_HAS_NOSWAP = 1 << 1,	      /* tmpfs noswap */
 	MOUNTER_HAS_UNIQUE_MOUNT_ID = 1 << 2, /* STATX_MNT_ID_UNIQUE */
-	MOUNTER_HAS_DETACHED_CLONE = 1 << 3,  /* open_tree(CLONE) of a detached mount */
 	/* LOCATE: facts that the kernel gives about the container's init */
 	MOUNTER_HOST_PID_NAMESPACE = 1 << 8,
 	MOUNTER_HOST_IPC_NAMESPACE = 1 << 9,

@@ -12,7 +12,8 @@
  *   broker:  3 control, 4 mounter, 5 host key (or /dev/null), 6 operator socket,
  *            then for each engine its plugin socket and its engine channel, then the guard's groups
  *   engine:  3 control, 4 broker
- *   mounter: 3 control, 4 broker, 5 volumes directory, then the guard's groups */
+ *   mounter: 3 control, 4 broker, 5 volumes directory, 6 arena (or /dev/null), then the guard's
+ * groups */
 enum {
 	CHILD_FD_CONTROL = 3,
 	BROKER_FD_MOUNTER = 4,
@@ -22,7 +23,8 @@ enum {
 	ENGINE_FD_BROKER = 4,
 	MOUNTER_FD_BROKER = 4,
 	MOUNTER_FD_VOLUMES = 5,
-	MOUNTER_FD_GROUPS = 6,
+	MOUNTER_FD_ARENA = 6,
+	MOUNTER_FD_GROUPS = 7,
 };
 
 /* Event descriptors of the guard are numbers below this in the broker, so that the sweep after its
@@ -43,12 +45,13 @@ enum control_type {
 	CONTROL_NEED_HOST_KEY, /* broker -> supervisor: make /etc/mayfly/host.key unless it is there
 				*/
 	CONTROL_HOST_KEY, /* supervisor -> broker: its descriptor, or a negative errno in value */
+	CONTROL_ARENA,	  /* mounter -> supervisor: the mount namespace that its successor enters */
 	CONTROL_CHANNEL_BROKER,	 /* supervisor -> engine, mounter: a new broker's end */
 	CONTROL_CHANNEL_MOUNTER, /* supervisor -> broker: a new mounter's end */
 	CONTROL_CHANNEL_ENGINE,	 /* supervisor -> broker: a new end for engine INDEX */
 };
 
-/* One descriptor comes with HOST_KEY and the CHANNEL records. */
+/* One descriptor comes with HOST_KEY, ARENA and the CHANNEL records. */
 struct control_record {
 	uint32_t type;
 	uint32_t index;

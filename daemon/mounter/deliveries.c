@@ -1,5 +1,6 @@
 #include "daemon/mounter/deliveries.h"
 
+#include "daemon/mounter/arena.h"
 #include "daemon/mounter/guard_marks.h"
 #include "daemon/mounter/namespaces.h"
 #include "daemon/mounter/tmpfs_mount.h"
@@ -74,15 +75,10 @@ int delivery_note_engine(struct mounter *mounter, struct delivery *delivery, int
 	struct namespaces found;
 	int r;
 
-	if (engine < 0) {
-		if (mounter->host_mount_namespace >= 0)
-			delivery->engine_namespace = dup(mounter->host_mount_namespace);
-		return 0;
-	}
 	r = namespaces_of(mounter->proc, engine, &found);
 	if (r < 0)
 		return r;
-	if (found.mount == mounter->mount_namespace && mounter->host_mount_namespace < 0)
+	if (found.mount == mounter->mount_namespace)
 		return 0;
 	/* A pidfd would name the engine's process, which may be restarted; its namespace stays. */
 	r = mount_namespace_open(mounter->proc, engine);
@@ -93,17 +89,27 @@ int delivery_note_engine(struct mounter *mounter, struct delivery *delivery, int
 	return 0;
 }
 
-/* An adopted delivery is marked again before anything else happens to it. */
+/* An adopted delivery is marked again before anything else happens to it; one that comes from its
+ * container also gets its place in the arena again. */
 static int apply_adopt(struct mounter *mounter, struct delivery *delivery,
 	const struct mounter_request *request, struct mounter_reply *reply, int *fd)
 {
+	char name[DELIVERY_HEX_SIZE];
+	AUTO_FD known = -1;
 	int r = 0;
+
+	delivery_hex(delivery->id, name);
+	known = arena_open(mounter, name);
+	if (known < 0)
+		r = arena_attach(mounter, name, *fd);
+	if (r < 0)
+		return reply_fail(reply, r, "give the delivery its place");
 
 	delivery->mount = fd_take(fd);
 	delivery->device = request->device;
-	delivery->mount_id = reply->mount_id;
+	delivery->mount_id = request->mount_id;
 	delivery->generation = request->generation;
-	delivery->is_attached = request->flags & MOUNTER_FROM_HOST_PATH;
+	delivery->is_attached = request->flags & MOUNTER_ON_HOST_PATH;
 	delivery->is_plain = request->flags & MOUNTER_LAYOUT_PLAIN;
 	if (request->group < mounter->groups_count) {
 		delivery->group = request->group;
@@ -118,11 +124,8 @@ static void apply_wipe(struct mounter *mounter, struct delivery *delivery)
 	char name[DELIVERY_HEX_SIZE];
 
 	delivery->is_attached = false;
-	if (mounter->arena >= 0) {
-		delivery_hex(delivery->id, name);
-		if (host_path_detach(mounter->arena, name) == 0)
-			(void)unlinkat(mounter->arena, name, AT_REMOVEDIR);
-	}
+	delivery_hex(delivery->id, name);
+	arena_remove(mounter, name);
 	/* The last mount of ours: what a container still holds has no content any more. */
 	fd_close_p(&delivery->mount);
 	fd_close_p(&delivery->target);

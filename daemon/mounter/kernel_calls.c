@@ -78,6 +78,11 @@ int open_in_root(int directory, const char *path, int flags)
 		RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
+int open_absolute(const char *path, int flags)
+{
+	return open_resolved(AT_FDCWD, path, flags, 0, RESOLVE_NO_MAGICLINKS);
+}
+
 int open_parent(int directory)
 {
 	return open_resolved(directory, "..", O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS);

@@ -16,6 +16,9 @@ int open_beneath(int directory, const char *path, int flags, mode_t mode);
  * symbolic and magic links may not. For paths in a container. */
 int open_in_root(int directory, const char *path, int flags);
 
+/* Opens an absolute PATH of our own constants, from the root that the process has now. */
+int open_absolute(const char *path, int flags);
+
 /* Opens the parent of DIRECTORY, on the other side of its mount if it is a mount's root. O_PATH. */
 int open_parent(int directory);
 

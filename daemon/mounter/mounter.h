@@ -3,10 +3,12 @@
  *
  * Glossary
  *   delivery    see proto/mounter_protocol.h; its phase says which operations may be asked
- *   own mount   the writable mount of a delivery that only this process (and its workers) holds
- *   worker      a forked child for one operation in another mount namespace, or on a delivery that
- * a container can already reach; killed after 2 s, so that a hostile or hanging file system costs
- * that operation and nothing else
+ *   arena       the mounter's mount namespace: one tmpfs with the own mounts on it, nothing of the
+ * host. The supervisor holds a descriptor of it, so that a new mounter finds every own mount in its
+ * place own mount   the writable mount of a delivery, in the arena: nobody else reaches it worker
+ * a forked child for one operation in another mount namespace, or on a delivery that a container
+ * can already reach; killed after 2 s, so that a hostile or hanging file system costs that
+ * operation and nothing else
  *
  * Start reading in mounter_ops.c: the table of operations and phases. */
 #pragma once
@@ -33,7 +35,7 @@ struct delivery {
 	bool is_busy;	      /* a worker is at it */
 	int mount;	      /* own mount, O_PATH */
 	int target;	      /* the container's mount, between LOCATE and RETREAT */
-	int engine_namespace; /* where the host path is; -1: in our own mount namespace */
+	int engine_namespace; /* where the host path is; -1: in the host's mount namespace */
 	uint64_t device;
 	uint64_t mount_id; /* of the container's mount */
 };
@@ -43,7 +45,6 @@ struct kernel_abilities {
 	bool open_guard;      /* fanotify permission events */
 	bool noswap;	      /* tmpfs option, 6.4 */
 	bool unique_mount_id; /* statx, 6.8 */
-	bool detached_clone;  /* open_tree of a detached mount, 6.15 */
 };
 
 struct worker {
@@ -58,15 +59,16 @@ struct mounter {
 	int control;
 	int broker;  /* -1 while there is none */
 	int proc;    /* the host's /proc */
-	int volumes; /* directory of the host paths */
+	int volumes; /* directory of the host paths, in the host's mount namespace */
 	uint64_t volumes_device;
 	const char *volumes_path;
 	int groups[GUARD_GROUPS_MAX + 1];
-	uint32_t groups_count;	  /* with the shared one, which is the last */
-	int host_mount_namespace; /* -1: our own is the host's */
-	int arena; /* where own mounts are attached when they cannot be cloned detached; -1 */
-	uint64_t mount_namespace, pid_namespace, ipc_namespace,
-		cgroup_namespace; /* the host's, inodes */
+	uint32_t groups_count; /* with the shared one, which is the last */
+	int host_namespace;    /* entered to attach and detach, and left at once */
+	int arena_namespace;
+	int arena; /* its root directory */
+	/* inodes of the host's namespaces */
+	uint64_t mount_namespace, pid_namespace, ipc_namespace, cgroup_namespace;
 	struct kernel_abilities has;
 	struct worker workers[WORKERS_MAX];
 	struct delivery *deliveries; /* MOUNTER_MAX_DELIVERIES slots of the program's own memory */
@@ -74,7 +76,7 @@ struct mounter {
 
 /* The request's descriptors, at most two; -1 when absent. Borrowed by the operation. */
 struct request_descriptors {
-	int init; /* or the engine, as the operation says */
+	int init;
 	int other;
 };
 

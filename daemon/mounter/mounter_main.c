@@ -1,11 +1,11 @@
 /* mayfly-mounter [--groups N] --volumes PATH: started by mayflyd with the descriptors that
  * proto/supervisor_protocol.h lists. Drops to five capabilities, then serves the broker's requests.
  */
+#include "daemon/mounter/arena.h"
 #include "daemon/mounter/deliveries.h"
 #include "daemon/mounter/kernel_calls.h"
 #include "daemon/mounter/mounter_ops.h"
 #include "daemon/mounter/namespaces.h"
-#include "daemon/mounter/probe.h"
 #include "daemon/mounter/worker.h"
 #include "daemon/privilege/drop.h"
 #include "daemon/privilege/seccomp_filter.h"
@@ -193,6 +193,20 @@ static bool parse_arguments(int argc, char **argv, struct mounter *mounter)
 	       mounter->groups_count <= GUARD_GROUPS_MAX + 1;
 }
 
+/* A new arena is left with the supervisor, for the successor. */
+static int enter_arena(struct mounter *mounter, struct mayfly_error *err)
+{
+	const struct control_record record = { .type = CONTROL_ARENA };
+	bool is_new;
+	int r = arena_enter(mounter, MOUNTER_FD_ARENA, &is_new, err);
+
+	(void)close(MOUNTER_FD_ARENA);
+	if (r == 0 && is_new &&
+		fd_send(mounter->control, &record, sizeof record, &mounter->arena_namespace, 1) < 0)
+		r = error_set(err, -EIO, "leave the arena with the supervisor");
+	return r;
+}
+
 /* Everything that needs more than the capabilities that stay, or a path of the host. */
 static int prepare(struct mounter *mounter, struct mayfly_error *err)
 {
@@ -202,7 +216,7 @@ static int prepare(struct mounter *mounter, struct mayfly_error *err)
 
 	for (uint32_t i = 0; i < mounter->groups_count; i++)
 		mounter->groups[i] = MOUNTER_FD_GROUPS + (int)i;
-	mounter->proc = open_in_root(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY);
+	mounter->proc = open_absolute("/proc", O_RDONLY | O_DIRECTORY);
 	if (mounter->proc < 0)
 		return error_errno(err, mounter->proc, "open /proc");
 	r = namespaces_of_self(mounter->proc, &own);
@@ -215,7 +229,7 @@ static int prepare(struct mounter *mounter, struct mayfly_error *err)
 	if (fstat(mounter->volumes, &volumes) != 0)
 		return error_errno(err, -errno, "look at the volumes directory");
 	mounter->volumes_device = volumes.st_dev;
-	return mounter_probe(mounter, err);
+	return enter_arena(mounter, err);
 }
 
 static int enter_sandbox(struct mayfly_error *err)
@@ -234,8 +248,6 @@ int main(int argc, char **argv)
 		.control = CHILD_FD_CONTROL,
 		.broker = MOUNTER_FD_BROKER,
 		.volumes = MOUNTER_FD_VOLUMES,
-		.host_mount_namespace = -1,
-		.arena = -1,
 		.deliveries = delivery_slots,
 	};
 	struct mayfly_error err;

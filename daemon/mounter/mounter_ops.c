@@ -1,5 +1,6 @@
 #include "daemon/mounter/mounter_ops.h"
 
+#include "daemon/mounter/arena.h"
 #include "daemon/mounter/deliveries.h"
 #include "daemon/mounter/guard_marks.h"
 #include "daemon/mounter/kernel_calls.h"
@@ -35,9 +36,8 @@ static int on_probe(const struct job *job, struct mounter_reply *reply, int *ret
 
 	(void)ret_fd;
 	reply->flags = (has->open_guard ? MOUNTER_HAS_OPEN_GUARD : 0) |
-		       (has->noswap ? MOUNTER_HAS_NOSWAP : 0) |
-		       (has->unique_mount_id ? MOUNTER_HAS_UNIQUE_MOUNT_ID : 0) |
-		       (has->detached_clone ? MOUNTER_HAS_DETACHED_CLONE : 0);
+		(has->noswap ? MOUNTER_HAS_NOSWAP : 0) |
+		(has->unique_mount_id ? MOUNTER_HAS_UNIQUE_MOUNT_ID : 0);
 	reply->values[0] = job->mounter->groups_count;
 	return 0;
 }
@@ -123,6 +123,26 @@ static int on_compare(const struct job *job, struct mounter_reply *reply, int *r
 	return 0;
 }
 
+/* The arena still has it unless every process of ours was dead; then it is looked for in the
+ * container. */
+static int on_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	char name[DELIVERY_HEX_SIZE];
+	struct mount_facts facts;
+	AUTO_FD own = -1;
+	int r;
+
+	delivery_hex(job->delivery->id, name);
+	own = arena_open(job->mounter, name);
+	r = own < 0 ? own : mount_facts_get(own, &facts);
+	if (r < 0)
+		return r;
+	if (facts.device != job->request->device)
+		return reply_fail(reply, -ESTALE, "the arena has another tmpfs under this id");
+	*ret_fd = fd_take(&own);
+	return 0;
+}
+
 enum where {
 	HERE,			/* in the mounter: touches nothing that a container can reach */
 	HERE_IF_DETACHED,	/* ... before the delivery is attached, else in a worker */
@@ -178,9 +198,9 @@ static const struct operation {
 	/* Safe: an O_PATH descriptor gives its holder no right that its own uid has not. */
 	[MOUNTER_OP_ENGINE_ROOT] = { MOUNTER_OP_ENGINE_ROOT, 0, PHASE_KEEP, IN_WORKER, 1,
 		job_engine_root },
-	/* Safe: takes up only a mount of the device (and unique id) that was ours. */
-	[MOUNTER_OP_ADOPT] = { MOUNTER_OP_ADOPT, PHASE_EMPTY, PHASE_ATTACHED, IN_WORKER, 1,
-		job_adopt },
+	/* Safe: takes up only a tmpfs of the device (and the mount of the unique id) that was ours.
+	 */
+	[MOUNTER_OP_ADOPT] = { MOUNTER_OP_ADOPT, PHASE_EMPTY, PHASE_ATTACHED, HERE, 0, on_adopt },
 };
 
 static bool name_is_clean(const char name[MAYFLY_FILE_PATH_SIZE])
@@ -270,26 +290,44 @@ static bool runs_here(const struct operation *operation, const struct delivery *
 /* Where the engine is decides where the host path is; it is kept for everything that follows. */
 static int note_engine(const struct job *job)
 {
-	const bool adopts_inside = job->request->op == MOUNTER_OP_ADOPT &&
-				   !(job->request->flags & MOUNTER_FROM_HOST_PATH);
-	const int engine = adopts_inside ? job->descriptors.other : job->descriptors.init;
+	const struct request_descriptors *descriptors = &job->descriptors;
 
-	if (job->request->op != MOUNTER_OP_ATTACH && job->request->op != MOUNTER_OP_ADOPT)
-		return 0;
-	return delivery_note_engine(job->mounter, job->delivery, engine);
+	if (job->request->op == MOUNTER_OP_ATTACH)
+		return delivery_note_engine(job->mounter, job->delivery, descriptors->init);
+	if (job->request->op == MOUNTER_OP_ADOPT && (job->request->flags & MOUNTER_WITH_ENGINE))
+		return delivery_note_engine(job->mounter, job->delivery,
+			descriptors->other >= 0 ? descriptors->other : descriptors->init);
+	return 0;
+}
+
+static int run_here(const struct operation *operation, const struct job *job,
+	struct mounter_reply *reply, int *ret_fd)
+{
+	const int r = operation->run(job, reply, ret_fd);
+
+	if (operation->where == HERE_IF_HOST_NAMESPACE)
+		host_namespace_leave(job->mounter);
+	return r;
 }
 
 static int run_or_start(const struct operation *operation, const struct job *job,
 	struct mounter_reply *reply, int *ret_fd, bool *ret_here)
 {
+	job_function *function = operation->run;
 	int r = note_engine(job);
 
 	if (r < 0)
 		return reply_fail(reply, r, "find the engine's mount namespace");
 	*ret_here = runs_here(operation, job->delivery);
 	if (*ret_here)
-		return operation->run(job, reply, ret_fd);
-	r = worker_start(job->mounter, job, operation->run);
+		r = run_here(operation, job, reply, ret_fd);
+	if (r == -ENOENT && operation->op == MOUNTER_OP_ADOPT && job->descriptors.init >= 0) {
+		*ret_here = false;
+		function = job_adopt;
+	}
+	if (*ret_here)
+		return r;
+	r = worker_start(job->mounter, job, function);
 	return r < 0 ? reply_fail(reply, r, "start a worker") : 0;
 }
 

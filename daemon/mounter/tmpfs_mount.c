@@ -1,5 +1,6 @@
 #include "daemon/mounter/tmpfs_mount.h"
 
+#include "daemon/mounter/arena.h"
 #include "daemon/mounter/kernel_calls.h"
 #include "proto/cleanup.h"
 
@@ -50,17 +51,6 @@ static int configure(
 	return r < 0 ? r : fs_create(context);
 }
 
-/* Safe because the arena is in a mount namespace that this process has to itself. */
-static int attach_in_arena(const struct mounter *mounter, const char *name, int own)
-{
-	AUTO_FD place = -1;
-
-	if (mkdirat(mounter->arena, name, 0700) != 0 && errno != EEXIST)
-		return -errno;
-	place = open_beneath(mounter->arena, name, O_PATH | O_DIRECTORY, 0);
-	return place < 0 ? place : mount_attach(own, place);
-}
-
 int tmpfs_make(
 	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes)
 {
@@ -75,12 +65,8 @@ int tmpfs_make(
 	own = fs_mount(context, TMPFS_ATTRIBUTES);
 	if (own < 0)
 		return own;
-	if (mounter->arena >= 0) {
-		r = attach_in_arena(mounter, name, own);
-		if (r < 0)
-			return r;
-	}
-	return fd_take(&own);
+	r = arena_attach(mounter, name, own);
+	return r < 0 ? r : fd_take(&own);
 }
 
 int tmpfs_clone_read_only(int own)
@@ -93,13 +79,10 @@ int tmpfs_clone_read_only(int own)
 	return r < 0 ? r : fd_take(&clone);
 }
 
-int host_path_attach(int own, int volumes, const char *name)
+int host_path_attach(int clone, int volumes, const char *name)
 {
-	AUTO_FD clone = tmpfs_clone_read_only(own);
 	AUTO_FD place = -1;
 
-	if (clone < 0)
-		return clone;
 	/* Safe because NAME is 64 hex digits below a directory that only root can enter, and is
 	 * opened without following anything: a link that somebody planted there is refused. */
 	if (mkdirat(volumes, name, 0700) != 0 && errno != EEXIST)
@@ -136,7 +119,7 @@ static int mount_volumes_on(int place)
 /* Opens PATH, an absolute one, component by component, and makes what is missing. */
 static int open_making(const char *path)
 {
-	AUTO_FD directory = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+	AUTO_FD directory = open_absolute("/", O_PATH | O_DIRECTORY);
 	char component[256];
 
 	while (directory >= 0 && *(path += strspn(path, "/"))) {

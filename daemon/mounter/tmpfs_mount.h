@@ -1,21 +1,20 @@
-/* A delivery's tmpfs: made detached, attached read-only on the host path, detached again. */
+/* A delivery's tmpfs: made in the arena, attached read-only on the host path, detached again. */
 #pragma once
 
 #include "daemon/mounter/mounter.h"
 
-/* Makes a tmpfs of SIZE_BYTES and INODES: nosuid, nodev, noexec, noswap. Reachable by nobody but
- * the holder of the returned descriptor. Where the kernel cannot clone a detached mount it is
- * attached in the arena, under NAME, which only this process's mount namespace has. Returns the own
- * mount (O_PATH); -EOPNOTSUPP when the kernel would swap it out. */
+/* Makes a tmpfs of SIZE_BYTES and INODES (nosuid, nodev, noexec, noswap) and attaches it at NAME in
+ * the arena. Returns the own mount (O_PATH); -EOPNOTSUPP when the kernel would swap it out. */
 int tmpfs_make(
 	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes);
 
-/* A read-only, detached clone of the own mount OWN. */
+/* A read-only, detached clone of the own mount OWN. Only in the arena: the kernel clones what is in
+ * the caller's namespace. */
 int tmpfs_clone_read_only(int own);
 
-/* Attaches a read-only clone of OWN at the directory NAME (made if it is not there) below VOLUMES,
- * an open directory of the calling process's mount namespace. */
-int host_path_attach(int own, int volumes, const char *name);
+/* Attaches CLONE at the directory NAME (made if it is not there) below VOLUMES, an open directory
+ * of the calling process's mount namespace. */
+int host_path_attach(int clone, int volumes, const char *name);
 
 /* Takes the mount off the directory NAME below VOLUMES; the directory stays. Nothing mounted: 0. */
 int host_path_detach(int volumes, const char *name);

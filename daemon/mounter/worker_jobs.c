@@ -1,5 +1,6 @@
 #include "daemon/mounter/worker_jobs.h"
 
+#include "daemon/mounter/arena.h"
 #include "daemon/mounter/delivery_files.h"
 #include "daemon/mounter/kernel_calls.h"
 #include "daemon/mounter/namespaces.h"
@@ -14,13 +15,17 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* The volumes directory where DELIVERY's host path is; enters the engine's mount namespace if it is
- * another one. */
-static int volumes_of(const struct job *job)
+/* The volumes directory where DELIVERY's host path is; enters that mount namespace. */
+static int volumes_enter(const struct job *job)
 {
-	if (job->delivery->engine_namespace < 0)
-		return dup(job->mounter->volumes);
-	if (setns(job->delivery->engine_namespace, CLONE_NEWNS) != 0)
+	const int engine = job->delivery->engine_namespace;
+	int r;
+
+	if (engine < 0) {
+		r = host_namespace_enter(job->mounter);
+		return r < 0 ? r : dup(job->mounter->volumes);
+	}
+	if (setns(engine, CLONE_NEWNS) != 0)
 		return -errno;
 	return volumes_open_here(job->mounter->volumes_path);
 }
@@ -47,21 +52,25 @@ int job_commit(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 int job_attach(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	char name[DELIVERY_HEX_SIZE];
-	AUTO_FD volumes = volumes_of(job);
+	AUTO_FD clone = tmpfs_clone_read_only(job->delivery->mount);
+	AUTO_FD volumes = -1;
 	int r;
 
 	(void)ret_fd;
+	if (clone < 0)
+		return reply_fail(reply, clone, "clone the delivery's mount");
+	volumes = volumes_enter(job);
 	if (volumes < 0)
 		return reply_fail(reply, volumes, "open the volumes directory of the engine");
 	delivery_hex(job->delivery->id, name);
-	r = host_path_attach(job->delivery->mount, volumes, name);
+	r = host_path_attach(clone, volumes, name);
 	return r < 0 ? reply_fail(reply, r, "attach to the host path") : 0;
 }
 
 int job_detach(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	char name[DELIVERY_HEX_SIZE];
-	AUTO_FD volumes = volumes_of(job);
+	AUTO_FD volumes = volumes_enter(job);
 	int r;
 
 	(void)ret_fd;
@@ -87,7 +96,7 @@ int job_wipe(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 int job_forget(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	char name[DELIVERY_HEX_SIZE];
-	AUTO_FD volumes = volumes_of(job);
+	AUTO_FD volumes = volumes_enter(job);
 
 	(void)ret_fd;
 	if (volumes < 0)
@@ -103,7 +112,7 @@ int job_engine_root(const struct job *job, struct mounter_reply *reply, int *ret
 	int fd = mount_namespace_enter(job->descriptors.init);
 
 	if (fd == 0)
-		fd = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+		fd = open_absolute("/", O_PATH | O_DIRECTORY);
 	if (fd < 0)
 		return reply_fail(reply, fd, "open the root of the engine's mount namespace");
 	*ret_fd = fd;
@@ -181,7 +190,7 @@ int job_locate(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 
 	if (r < 0)
 		return r;
-	root = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+	root = open_absolute("/", O_PATH | O_DIRECTORY);
 	if (root < 0)
 		return reply_fail(reply, root, "open the container's root");
 	fill_container_facts(job, &found, root, reply);
@@ -246,7 +255,7 @@ int job_attach_inside(const struct job *job, struct mounter_reply *reply, int *r
 		r = enter_container(job, &found, reply);
 	if (r < 0)
 		return r;
-	root = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
+	root = open_absolute("/", O_PATH | O_DIRECTORY);
 	target = root < 0 ? root : open_in_root(root, job->request->name, O_PATH | O_DIRECTORY);
 	if (target < 0)
 		return reply_fail(reply, target, "open the container's target");
@@ -263,33 +272,24 @@ int job_attach_inside(const struct job *job, struct mounter_reply *reply, int *r
 	return 0;
 }
 
-/* A writable clone of the mount that a dead mounter left behind, on the host path or in a
- * container. */
+/* For a delivery that the arena does not have any more (every process of ours was dead): a writable
+ * clone of the container's own mount. The kernel refuses it where a user namespace has locked the
+ * mount read-only. */
 int job_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
-	const bool on_host_path = job->request->flags & MOUNTER_FROM_HOST_PATH;
-	char name[DELIVERY_HEX_SIZE];
 	struct namespaces found;
 	struct mount_facts facts;
 	AUTO_FD root = -1;
 	AUTO_FD target = -1;
 	AUTO_FD clone = -1;
-	int r;
+	int r = enter_container(job, &found, reply);
 
-	if (on_host_path) {
-		root = volumes_of(job);
-		delivery_hex(job->delivery->id, name);
-		target = root < 0 ? root : open_in_root(root, name, O_PATH | O_DIRECTORY);
-	} else {
-		r = enter_container(job, &found, reply);
-		if (r < 0)
-			return r;
-		root = open_in_root(AT_FDCWD, "/", O_PATH | O_DIRECTORY);
-		target = root < 0 ? root : open_target(job, root, job->request->device, &facts);
-	}
-	r = target < 0 ? target : mount_facts_get(target, &facts);
-	if (r == 0 && (facts.device != job->request->device ||
-			      (facts.is_unique && facts.mount_id != job->request->mount_id)))
+	if (r < 0)
+		return r;
+	root = open_absolute("/", O_PATH | O_DIRECTORY);
+	target = root < 0 ? root : open_target(job, root, job->request->device, &facts);
+	r = target < 0 ? target : 0;
+	if (r == 0 && facts.is_unique && facts.mount_id != job->request->mount_id)
 		r = -ESTALE;
 	if (r < 0)
 		return reply_fail(reply, r, "find the delivery again");
@@ -297,7 +297,6 @@ int job_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 	r = clone < 0 ? clone : mount_set_read_only(clone, false);
 	if (r < 0)
 		return reply_fail(reply, r, "get a writable mount of it");
-	reply->mount_id = facts.mount_id;
 	*ret_fd = fd_take(&clone);
 	return 0;
 }

@@ -235,10 +235,10 @@ static int links_prepare(struct supervisor *supervisor, struct child *child)
 	return 0;
 }
 
-static void describe_broker(const struct supervisor *supervisor, struct birth *birth, int no_key)
+static void describe_broker(const struct supervisor *supervisor, struct birth *birth, int nothing)
 {
 	descriptor(birth, supervisor->children[CHILD_MOUNTER].broker_end);
-	descriptor(birth, supervisor->host_key >= 0 ? supervisor->host_key : no_key);
+	descriptor(birth, supervisor->host_key >= 0 ? supervisor->host_key : nothing);
 	descriptor(birth, supervisor->operator_socket.fd);
 	argument(birth, "--root");
 	argument(birth, supervisor->root);
@@ -308,6 +308,7 @@ int child_start(struct supervisor *supervisor, struct child *child, struct mayfl
 	} else if (child->kind == CHILD_MOUNTER) {
 		descriptor(&birth, child->own_end);
 		descriptor(&birth, supervisor->volumes);
+		descriptor(&birth, supervisor->arena >= 0 ? supervisor->arena : nothing);
 		(void)snprintf(volumes, sizeof volumes, "%s/run/mayfly-volumes", supervisor->root);
 		argument(&birth, "--volumes");
 		argument(&birth, volumes);
@@ -346,7 +347,12 @@ void child_on_record(struct supervisor *supervisor, struct child *child)
 
 	if (fd_receive(child->control, &record, sizeof record, &fds) != sizeof record)
 		return;
-	/* No child has a descriptor for us. */
+	if (record.type == CONTROL_ARENA && child->kind == CHILD_MOUNTER && fds.count == 1) {
+		fd_close_p(&supervisor->arena);
+		supervisor->arena = fds.fds[0];
+		fds.count = 0;
+	}
+	/* No child has any other descriptor for us. */
 	fd_set_passed_done(&fds);
 	child->heartbeat_ms = monotonic_ms();
 	if (record.type == CONTROL_READY)

@@ -293,6 +293,7 @@ int main(int argc, char **argv)
 		.state_directory = -1,
 		.volumes = -1,
 		.host_key = -1,
+		.arena = -1,
 		.operator_socket = { .fd = -1 },
 	};
 	struct mayfly_error err;

@@ -50,6 +50,7 @@ struct supervisor {
 	int state_directory; /* locked: one mayflyd for one store */
 	int volumes;
 	int host_key; /* -1: there is none */
+	int arena;    /* the mounters' mount namespace, -1 until the first one has made it */
 	struct listening_socket operator_socket;
 	struct listening_socket plugin_sockets[MAYFLY_ENGINES_MAX];
 	int groups[GUARD_GROUPS_MAX + 1]; /* the last is the shared one */

@@ -1,0 +1,490 @@
+"""mayfly-mounter against the real kernel: phases, names, marks, release, wiping, adoption, hostile requests."""
+import ctypes
+import errno
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+from mounter_client import (ATTACHED, EMPTY, FAN_ALLOW, FAN_DENY, LIBC, ON_HOST_PATH, LOCATED, MADE, PLAIN, RELEASED,
+                            REQUEST, SAME_MOUNT_NAMESPACE, TARGET_UNREACHABLE, WIPED, WITH_ENGINE, Mounter, OP, pidfd_open)
+
+PROGRAM = os.environ["MAYFLY_MOUNTER"]
+MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 4096, 16384, 1 << 18, 2
+VALUE = b"the value of a secret"
+
+
+def mount(source, target, kind=None, flags=0, data=None):
+    encode = lambda text: text.encode() if text else None
+    if LIBC.mount(encode(source), encode(target), encode(kind), flags, encode(data)) != 0:
+        raise OSError(ctypes.get_errno(), f"mount {source} {target}")
+
+
+class Container:
+    """A process in a mount namespace of its own, with the host path bound to TARGET in a root of its own: what runc does."""
+
+    SCRIPT = r"""
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+root, source, target, rest = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
+def check(r):
+    if r != 0: raise OSError(ctypes.get_errno(), "setting up")
+if "userns" in rest:
+    check(libc.unshare(0x10000000))
+    os.write(1, b"m"); os.read(0, 1)
+check(libc.unshare(0x20000))
+check(libc.mount(None, b"/", None, 16384 | (1 << 18), None))
+check(libc.mount(root.encode(), root.encode(), None, 4096 | 16384, None))
+os.makedirs(root + "/" + target, exist_ok=True)
+check(libc.mount(source.encode(), (root + "/" + target).encode(), None, 4096 | 16384, None))
+os.chdir(root); os.mkdir("old") if not os.path.exists("old") else None
+check(libc.syscall(155, b".", b"old"))
+os.chdir("/"); check(libc.umount2(b"/old", 2))
+if "closed" in rest: os.chmod("/" + target.split("/")[0], 0o700); os.chown("/" + target.split("/")[0], 1234, 1234)
+os.write(1, b"r")
+while True:
+    line = sys.stdin.readline()
+    if not line: break
+    command, _, path = line.strip().partition(" ")
+    try:
+        with open(path, "rb") as file: os.write(1, b"+" + file.read().hex().encode() + b"\n")
+    except OSError as problem:
+        os.write(1, b"-%d\n" % problem.errno)
+"""
+
+    def __init__(self, source, target="run/secrets", *rest):
+        self.root = tempfile.mkdtemp(prefix="mayfly-mounter-root-")
+        os.chmod(self.root, 0o755)
+        self.target = target
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", self.SCRIPT, self.root, source, target, *rest],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if "userns" in rest:
+            assert self.process.stdout.read(1) == b"m"
+            for kind in ("uid", "gid"):
+                with open(f"/proc/{self.process.pid}/{kind}_map", "w") as file:
+                    file.write("0 100000 65536")
+            os.chown(self.root, 100000, 100000)
+            self.process.stdin.write(b"x")
+            self.process.stdin.flush()
+        assert self.process.stdout.read(1) == b"r"
+        self.pidfd = pidfd_open(self.process.pid)
+
+    def ask(self, path):
+        self.process.stdin.write(f"read {path}\n".encode())
+        self.process.stdin.flush()
+
+    def told(self):
+        """Bytes, or a negative errno."""
+        line = self.process.stdout.readline().strip()
+        return bytes.fromhex(line[1:].decode()) if line[:1] == b"+" else -int(line[1:])
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+        os.close(self.pidfd)
+        subprocess.run(["rm", "-rf", self.root], check=True)
+
+
+class MounterTest(unittest.TestCase):
+    wrapper = ()
+
+    def setUp(self):
+        self.volumes = tempfile.mkdtemp(prefix="mayfly-mounter-")
+        mount("mayfly-volumes", self.volumes, "tmpfs", 0, "mode=0700")
+        mount(None, self.volumes, None, MS_PRIVATE)
+        self.addCleanup(self.unmount)
+        self.mounter = Mounter(PROGRAM, self.volumes, wrapper=self.wrapper)
+        self.addCleanup(self.mounter.close)
+        self.engine = pidfd_open(os.getpid())
+        self.addCleanup(os.close, self.engine)
+        self.id = os.urandom(32)
+        self.host_path = os.path.join(self.volumes, self.id.hex())
+
+    def unmount(self):
+        LIBC.umount2(self.volumes.encode(), MNT_DETACH)
+        os.rmdir(self.volumes)
+
+    def call(self, op, status=0, **fields):
+        fields.setdefault("delivery", self.id)
+        reply = self.mounter.call(op, **fields)
+        self.assertEqual(reply.status, status, reply)
+        return reply
+
+    def make_file(self, name="password", generation=1, mode=0o400, uid=0, gid=0, size=len(VALUE)):
+        return self.call("FILE", name=name, generation=generation, mode=mode, uid=uid, gid=gid, size_bytes=size).fd
+
+    def arm(self, flags=0, **file):
+        self.device = self.call("MAKE", size_bytes=1 << 20, inodes=64, flags=flags).device
+        writer = self.make_file(**file)
+        self.call("COMMIT", generation=1)
+        self.call("MARK", group=0)
+        self.call("ATTACH", fds=[self.engine])
+        self.addCleanup(self.try_wipe)
+        return writer
+
+    def try_wipe(self):
+        if self.mounter.process.poll() is None:
+            self.mounter.call("WIPE", delivery=self.id)
+
+    def container(self, *rest, source=None, target="run/secrets"):
+        container = Container(source or self.host_path, target, *rest)
+        self.addCleanup(container.close)
+        return container
+
+    def release(self, container, writer, flags=0, waiting=None):
+        """WAITING is answered before the marks change hands: an open that is still in the kernel's list of groups when the
+        shared one's mark is added is asked for a second time, there."""
+        located = self.call("LOCATE", name=container.target, fds=[container.pidfd])
+        os.write(writer, VALUE)
+        os.close(writer)
+        self.call("SEAL")
+        if waiting:
+            waiting.answer(FAN_ALLOW)
+        self.call("RETREAT", flags=flags)
+        return located
+
+    # -- the way of a delivery
+
+    def test_a_delivery_from_make_to_forget(self):
+        writer = self.arm(uid=1000, gid=1001, mode=0o440)
+        container = self.container()
+        container.ask("/run/secrets/password")
+        event = self.mounter.next_event(0)
+        self.assertEqual(event.pid, container.process.pid)
+        located = self.release(container, writer, waiting=event)
+        self.assertEqual(located.phase, LOCATED)
+        self.assertEqual(container.told(), VALUE)
+        container.ask("/run/secrets/password")
+        self.assertEqual(container.told(), VALUE, "an open after the retreat asks nobody")
+        self.assertEqual(os.listdir(self.host_path), [], "the host path is empty and stays")
+        root = f"/proc/{container.process.pid}/root/run/secrets"
+        self.assertEqual(sorted(os.listdir(root)), ["..1", "..data", "password"])
+        status = os.stat(f"{root}/password")
+        self.assertEqual((status.st_uid, status.st_gid, status.st_mode & 0o777), (1000, 1001, 0o440))
+        self.assertEqual(self.call("WIPE").phase, WIPED)
+        self.assertEqual(os.listdir(root), [])
+        self.call("FORGET")
+        self.assertFalse(os.path.exists(self.host_path))
+
+    def test_subdirectories_and_links(self):
+        self.arm(name="keys/tls/server.pem")
+        listing = sorted(os.listdir(self.host_path))
+        self.assertEqual(listing, ["..1", "..data", "keys"])
+        self.assertEqual(os.readlink(f"{self.host_path}/keys"), "..data/keys")
+        self.assertEqual(os.stat(f"{self.host_path}/keys/tls").st_mode & 0o777, 0o755)
+
+    def test_a_second_generation_replaces_the_first(self):
+        self.arm()
+        self.make_file("password", generation=2)
+        self.make_file("added", generation=2)
+        self.call("COMMIT", generation=2)
+        self.assertEqual(sorted(os.listdir(self.host_path)), ["..2", "..data", "added", "password"])
+        self.make_file("added", generation=3)
+        self.call("COMMIT", generation=3)
+        self.assertEqual(sorted(os.listdir(self.host_path)), ["..3", "..data", "added"])
+
+    def test_plain_layout_has_neither_links_nor_dots(self):
+        self.arm(flags=PLAIN, name="a/b")
+        self.assertEqual(os.listdir(self.host_path), ["a"])
+        before = os.stat(f"{self.host_path}/a/b").st_ino
+        self.make_file("a/b", generation=2)
+        self.make_file("c", generation=2)
+        self.call("COMMIT", generation=2)
+        self.assertEqual(sorted(os.listdir(self.host_path)), ["a", "c"])
+        self.assertNotEqual(os.stat(f"{self.host_path}/a/b").st_ino, before)
+        self.make_file("a", generation=3)
+        self.call("COMMIT", generation=3)
+        self.assertEqual(os.listdir(self.host_path), ["a"])
+        self.assertTrue(os.path.isfile(f"{self.host_path}/a"))
+
+    def test_an_open_that_waits_while_the_marks_change_hands_is_asked_for_again(self):
+        writer = self.arm()
+        container = self.container()
+        container.ask("/run/secrets/password")
+        event = self.mounter.next_event(0)
+        self.release(container, writer)
+        event.answer(FAN_ALLOW)
+        again = self.mounter.next_event(2, timeout=1)
+        if again:  # the kernel orders groups by their address: the shared one comes later, or not at all
+            again.answer(FAN_ALLOW)
+        self.assertEqual(container.told(), VALUE)
+
+    # -- what stays closed
+
+    def test_a_copy_made_while_armed_stays_guarded_after_release(self):
+        neighbour = Container(self.volumes, "x")
+        self.addCleanup(neighbour.close)
+        writer = self.arm()
+        copy = Container(self.volumes, "x")
+        self.addCleanup(copy.close)
+        container = self.container()
+        self.release(container, writer)
+        container.ask("/run/secrets/password")
+        self.assertEqual(container.told(), VALUE)
+        copy.ask(f"/x/{self.id.hex()}/password")
+        event = self.mounter.next_event(2)
+        self.assertIsNotNone(event, "the shared group is asked")
+        event.answer(FAN_DENY)
+        self.assertEqual(copy.told(), -errno.EPERM)
+
+    def test_with_keep_guard_every_open_is_asked_for(self):
+        writer = self.arm()
+        container = self.container()
+        self.release(container, writer, flags=2)
+        for answer, told in ((FAN_ALLOW, VALUE), (FAN_DENY, -errno.EPERM)):
+            container.ask("/run/secrets/password")
+            self.mounter.next_event(2).answer(answer)
+            self.assertEqual(container.told(), told)
+
+    def test_the_container_cannot_write(self):
+        writer = self.arm(mode=0o666)
+        container = self.container()
+        self.release(container, writer)
+        path = f"/proc/{container.process.pid}/root/run/secrets"
+        for action in (lambda: open(f"{path}/password", "r+b"), lambda: open(f"{path}/new", "wb"),
+                       lambda: os.unlink(f"{path}/password"), lambda: os.chmod(f"{path}/password", 0o777)):
+            with self.assertRaises(OSError) as caught:
+                action()
+            self.assertEqual(caught.exception.errno, errno.EROFS)
+
+    def test_another_container_with_the_same_volume_is_not_the_one(self):
+        self.arm()
+        other = Container(tempfile.gettempdir(), "run/secrets")
+        self.addCleanup(other.close)
+        self.call("LOCATE", -errno.ENODEV, name="run/secrets", fds=[other.pidfd])
+
+    def test_a_copy_of_the_volumes_directory_does_not_count_as_target(self):
+        self.arm()
+        copy = Container(self.volumes, "x")
+        self.addCleanup(copy.close)
+        self.call("LOCATE", -errno.ENODEV, name=f"x/{self.id.hex()}", fds=[copy.pidfd])
+
+    def test_a_link_at_the_target_is_not_followed(self):
+        self.arm()
+        copy = Container(self.volumes, "x")
+        self.addCleanup(copy.close)
+        os.symlink(f"/x/{self.id.hex()}", f"{copy.root}/link")
+        self.call("LOCATE", -errno.ELOOP, name="link", fds=[copy.pidfd])
+
+    def test_the_host_itself_is_never_the_container(self):
+        self.arm()
+        self.call("LOCATE", -errno.EPERM, name="tmp", fds=[self.engine])
+
+    def test_a_target_behind_a_closed_directory_is_found_without_walking(self):
+        writer = self.arm()
+        container = self.container("closed", target="home/app/secrets")
+        located = self.release(container, writer)
+        self.assertTrue(located.flags & TARGET_UNREACHABLE)
+        container.ask("/home/app/secrets/password")
+        self.mounter.next_event(2).answer(FAN_ALLOW)
+        self.assertEqual(container.told(), VALUE)
+
+    # -- wiping
+
+    def test_held_descriptors_and_mappings_read_nothing_after_the_wipe(self):
+        writer = self.arm(mode=0o444)
+        container = self.container()
+        self.release(container, writer)
+        held = os.open(f"/proc/{container.process.pid}/root/run/secrets/password", os.O_RDONLY)
+        mapped = mmap.mmap(held, len(VALUE), prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
+        self.assertEqual(os.pread(held, 100, 0), VALUE)
+        self.call("WIPE")
+        self.assertEqual(os.pread(held, 100, 0), b"")
+        os.close(held)
+        del mapped
+
+    def test_sealing_waits_for_writers(self):
+        writer = self.arm()
+        container = self.container()
+        self.call("LOCATE", name=container.target, fds=[container.pidfd])
+        self.call("SEAL", -errno.EBUSY)
+        os.close(writer)
+        self.call("SEAL")
+
+    # -- order, names, numbers
+
+    def test_operations_out_of_order_are_refused(self):
+        self.call("MARK", -errno.ENOENT, group=0)
+        self.call("WIPE", -errno.ENOENT)
+        self.call("MAKE", size_bytes=1 << 20, inodes=64)
+        self.call("MAKE", -errno.EPROTO, size_bytes=1 << 20, inodes=64)
+        self.call("RETREAT", -errno.EPROTO)
+        self.call("LOCATE", -errno.EPROTO, name="run/secrets", fds=[self.engine])
+        self.call("FORGET", -errno.EPROTO)
+        self.call("ATTACH", -errno.EBADF)
+        self.call("WIPE")
+        self.call("FORGET")
+        self.call("MAKE", size_bytes=1 << 20, inodes=64)
+        self.call("WIPE")
+        self.call("FORGET")
+
+    def test_what_the_broker_cannot_mean_ends_the_mounter(self):
+        hostile = [
+            dict(op="FILE", name="../x", size_bytes=1), dict(op="FILE", name="a/../x", size_bytes=1),
+            dict(op="FILE", name="/etc/passwd", size_bytes=1), dict(op="FILE", name="", size_bytes=1),
+            dict(op="FILE", name=".hidden", size_bytes=1), dict(op="FILE", name="a/.hidden", size_bytes=1),
+            dict(op="FILE", name="a//b", size_bytes=1), dict(op="FILE", name="a/", size_bytes=1),
+            dict(op="FILE", name="a", size_bytes=0), dict(op="FILE", name="a", size_bytes=1, mode=0o4755),
+            dict(op="FILE", name="x" * 256, size_bytes=1), dict(op="MAKE", size_bytes=1 << 40, inodes=10),
+            dict(op="MAKE", size_bytes=1 << 20, inodes=1 << 30), dict(op="MARK", group=3),
+            dict(op="LOCATE", name="../run"), dict(op="INVALID"),
+        ]
+        for request in hostile:
+            with self.subTest(**request):
+                self.mounter.send(delivery=self.id, **request)
+                with self.assertRaises((EOFError, ConnectionResetError)):
+                    self.mounter.receive()
+                self.assertNotEqual(self.mounter.process.wait(5), 0)
+                self.mounter.start()
+        for data in (b"short", b"\xff" * REQUEST.size, b"\xff" * (REQUEST.size + 1)):
+            with self.subTest(data=data[:5]):
+                self.mounter.broker.send(data)
+                self.assertNotEqual(self.mounter.process.wait(5), 0)
+                self.mounter.start()
+
+    def test_a_file_that_does_not_fit_is_refused_and_leaves_no_descriptor(self):
+        self.call("MAKE", size_bytes=64 << 10, inodes=64)
+        self.assertEqual(self.call("FILE", -errno.ENOSPC, name="a", generation=1, size_bytes=1 << 20).fd, -1)
+
+    def test_comparing_processes(self):
+        self.arm()
+        container = self.container()
+        reply = self.mounter.call("COMPARE", fds=[container.pidfd, self.engine])
+        self.assertFalse(reply.flags & SAME_MOUNT_NAMESPACE)
+        reply = self.mounter.call("COMPARE", fds=[container.pidfd, container.pidfd])
+        self.assertTrue(reply.flags & SAME_MOUNT_NAMESPACE)
+        dead = subprocess.Popen(["true"])
+        pidfd = pidfd_open(dead.pid)
+        dead.wait()
+        self.assertEqual(self.mounter.call("COMPARE", fds=[container.pidfd, pidfd]).status, -errno.ESRCH)
+        os.close(pidfd)
+
+    def test_an_engine_in_another_mount_namespace(self):
+        engine = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sleep", "60"])
+        self.addCleanup(engine.wait)
+        self.addCleanup(engine.kill)
+        while os.readlink(f"/proc/{engine.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+            time.sleep(0.01)
+        pidfd = pidfd_open(engine.pid)
+        self.addCleanup(os.close, pidfd)
+        self.call("MAKE", size_bytes=1 << 20, inodes=64)
+        self.make_file()
+        self.call("COMMIT", generation=1)
+        self.call("MARK", group=0)
+        self.call("ATTACH", fds=[pidfd])
+        self.assertEqual(os.listdir(self.host_path), [], "nothing is mounted in the host's namespace")
+        inside = f"/proc/{engine.pid}/root{self.host_path}"
+        self.assertEqual(sorted(os.listdir(inside)), ["..1", "..data", "password"])
+        self.call("WIPE")
+        self.assertEqual(os.listdir(inside), [])
+        self.call("FORGET")
+        self.assertFalse(os.path.exists(inside))
+        root = self.mounter.call("ENGINE_ROOT", fds=[pidfd]).fd
+        self.assertEqual(os.stat(root).st_ino, os.stat("/").st_ino)
+        os.close(root)
+
+    # -- dying
+
+    def die(self, with_arena):
+        self.mounter.kill()
+        if with_arena:
+            self.mounter.forget_arena()
+        self.mounter.start()
+
+    def adopt(self, container, status=0, **fields):
+        return self.call("ADOPT", status, device=fields.pop("device", self.device), generation=1, group=2,
+                         mount_id=fields.pop("mount_id", self.located.mount_id), fds=[container.pidfd],
+                         name=container.target)
+
+    def adopted_is_as_before(self, *rest, with_arena=False, target="run/secrets"):
+        writer = self.arm()
+        container = self.container(*rest, target=target)
+        self.located = self.release(container, writer)
+        self.die(with_arena)
+        self.adopt(container)
+        located = self.call("LOCATE", name=container.target, fds=[container.pidfd])
+        self.call("RETREAT")
+        container.ask(f"/{target}/password")
+        if located.flags & TARGET_UNREACHABLE:
+            self.mounter.next_event(2).answer(FAN_ALLOW)
+        self.assertEqual(container.told(), VALUE)
+        self.call("WIPE")
+        container.ask(f"/{target}/password")
+        self.assertEqual(container.told(), -errno.ENOENT)
+        self.call("FORGET")
+
+    def test_a_released_delivery_is_found_again_in_the_arena(self):
+        self.adopted_is_as_before()
+
+    def test_a_released_delivery_of_a_user_namespace_is_found_again_in_the_arena(self):
+        self.adopted_is_as_before("userns")
+
+    def test_a_released_delivery_behind_a_closed_directory_is_found_again_in_the_arena(self):
+        self.adopted_is_as_before("closed", target="home/app/secrets")
+
+    def test_a_released_delivery_is_found_again_in_its_container_when_the_arena_is_gone(self):
+        self.adopted_is_as_before(with_arena=True)
+
+    def test_an_armed_delivery_is_found_again_and_filled_with_new_files(self):
+        os.close(self.arm())
+        self.die(with_arena=False)
+        self.call("ADOPT", device=self.device, generation=1, group=0, flags=ON_HOST_PATH | WITH_ENGINE,
+                  fds=[self.engine])
+        writer = self.make_file("password", generation=2)
+        self.call("COMMIT", generation=2)
+        container = self.container()
+        container.ask("/run/secrets/password")
+        self.release(container, writer, waiting=self.mounter.next_event(0))
+        self.assertEqual(container.told(), VALUE)
+
+    def test_what_is_not_the_one_is_not_adopted(self):
+        writer = self.arm()
+        container = self.container()
+        self.located = self.release(container, writer)
+        self.die(with_arena=False)
+        self.adopt(container, -errno.ESTALE, device=self.device + 1)
+        self.die(with_arena=True)
+        self.adopt(container, -errno.ENODEV, device=self.device + 1)
+        self.adopt(container, -errno.ESTALE, mount_id=self.located.mount_id + 1)
+        self.adopt(container)
+
+    def test_the_arena_shows_nothing_of_the_host(self):
+        self.assertEqual(os.listdir(f"/proc/{self.mounter.process.pid}/root"), [])
+        with open(f"/proc/{self.mounter.process.pid}/mounts") as mounts:
+            self.assertEqual(len(mounts.readlines()), 1)
+
+    def test_a_frozen_worker_is_killed_and_the_others_go_on(self):
+        """A directory that hangs below the target: FUSE is not needed, a stopped worker does."""
+        writer = self.arm()
+        os.close(writer)
+        container = self.container()
+        self.mounter.send("LOCATE", delivery=self.id, name=container.target, fds=[container.pidfd])
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            children = open(f"/proc/{self.mounter.process.pid}/task/{self.mounter.process.pid}/children").read().split()
+            if children:
+                os.kill(int(children[0]), signal.SIGSTOP)
+                break
+        reply = self.mounter.receive()
+        if children and reply.status != 0:
+            self.assertEqual(reply.status, -errno.ETIMEDOUT)
+        self.call("LOCATE", name=container.target, fds=[container.pidfd])
+
+
+@unittest.skipUnless(os.path.exists(os.environ.get("MAYFLY_DENY_CALLS", "")), "needs the helper that denies calls")
+class OlderKernelTest(MounterTest):
+    """The same with open_tree of detached mounts, statmount and unique mount ids taken away."""
+
+    wrapper = (os.environ.get("MAYFLY_DENY_CALLS", ""), "older-kernel")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -36,8 +36,8 @@ static int on_probe(const struct job *job, struct mounter_reply *reply, int *ret
 
 	(void)ret_fd;
 	reply->flags = (has->open_guard ? MOUNTER_HAS_OPEN_GUARD : 0) |
-		(has->noswap ? MOUNTER_HAS_NOSWAP : 0) |
-		(has->unique_mount_id ? MOUNTER_HAS_UNIQUE_MOUNT_ID : 0);
+		       (has->noswap ? MOUNTER_HAS_NOSWAP : 0) |
+		       (has->unique_mount_id ? MOUNTER_HAS_UNIQUE_MOUNT_ID : 0);
 	reply->values[0] = job->mounter->groups_count;
 	return 0;
 }

@@ -1,5 +1,6 @@
 #include "daemon/mounter/arena.h"
 
+#include "daemon/mounter/deliveries.h"
 #include "daemon/mounter/guard_marks.h"
 #include "daemon/mounter/kernel_calls.h"
 #include "daemon/mounter/tmpfs_mount.h"
@@ -11,6 +12,7 @@
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -108,6 +110,38 @@ void arena_remove(const struct mounter *mounter, const char *name)
 	if (host_path_detach(mounter->arena, name) == 0)
 		/* An empty directory of ours; what stays is used again. */
 		(void)unlinkat(mounter->arena, name, AT_REMOVEDIR);
+}
+
+struct strays {
+	const struct mounter *mounter;
+	char (*names)[DELIVERY_HEX_SIZE];
+	int count, max;
+};
+
+static int note_stray(int directory, const struct directory_entry *entry, void *data)
+{
+	struct strays *strays = data;
+	uint8_t id[DELIVERY_ID_BYTES];
+
+	(void)directory;
+	if (strays->count == strays->max || strlen(entry->name) != DELIVERY_HEX_SIZE - 1)
+		return 0;
+	for (size_t i = 0; i < DELIVERY_ID_BYTES; i++) {
+		const char digits[3] = { entry->name[2 * i], entry->name[2 * i + 1], '\0' };
+
+		id[i] = (uint8_t)strtoul(digits, NULL, 16);
+	}
+	if (!delivery_find(strays->mounter, id))
+		memcpy(strays->names[strays->count++], entry->name, DELIVERY_HEX_SIZE);
+	return 0;
+}
+
+int arena_strays(const struct mounter *mounter, char (*names)[DELIVERY_HEX_SIZE], int max)
+{
+	struct strays strays = { .mounter = mounter, .names = names, .max = max };
+	const int r = directory_for_each(mounter->arena, note_stray, &strays);
+
+	return r < 0 ? r : strays.count;
 }
 
 int host_namespace_enter(const struct mounter *mounter)

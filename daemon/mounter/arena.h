@@ -18,6 +18,10 @@ int arena_attach(const struct mounter *mounter, const char *name, int own);
 /* Takes the own mount NAME out of the arena. */
 void arena_remove(const struct mounter *mounter, const char *name);
 
+/* Names of at most MAX own mounts that no delivery of the table has. Returns how many, or a
+ * negative errno. */
+int arena_strays(const struct mounter *mounter, char (*names)[DELIVERY_HEX_SIZE], int max);
+
 /* Leaves the arena for the host's mount namespace and comes back. Between the two only what is
  * written for it may run. */
 int host_namespace_enter(const struct mounter *mounter);

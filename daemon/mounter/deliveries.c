@@ -28,7 +28,7 @@ static bool was_never_used(const struct delivery *slot)
 	return slot->phase == 0 && memcmp(slot->id, zero, sizeof zero) == 0;
 }
 
-struct delivery *delivery_find(struct mounter *mounter, const uint8_t *id)
+struct delivery *delivery_find(const struct mounter *mounter, const uint8_t *id)
 {
 	const size_t start = place_of(id);
 

@@ -5,7 +5,7 @@
 #include "daemon/mounter/mounter.h"
 
 /* The delivery with ID, or NULL. */
-struct delivery *delivery_find(struct mounter *mounter, const uint8_t *id);
+struct delivery *delivery_find(const struct mounter *mounter, const uint8_t *id);
 
 /* A slot in PHASE_EMPTY for ID, which is not in the table yet; NULL when it is full. */
 struct delivery *delivery_add(struct mounter *mounter, const uint8_t *id);

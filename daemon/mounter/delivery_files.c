@@ -8,49 +8,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define DATA_LINK     "..data"
 #define DATA_LINK_NEW "..data_new"
 #define DESCRIPTION   ".mayfly.json"
-
-/* What getdents64(2) writes. */
-struct entry {
-	uint64_t inode;
-	int64_t offset;
-	uint16_t length;
-	uint8_t type;
-	char name[];
-};
-
-/* Calls VISIT for every entry of DIRECTORY but "." and ".."; stops at the first negative result.
- * Entries that VISIT removes are fine: tmpfs keeps the others' order. */
-static int for_each_entry(int directory,
-	int (*visit)(int directory, const struct entry *entry, void *data), void *data)
-{
-	char buffer[2048] __attribute__((aligned(8)));
-	AUTO_FD listing = open_beneath(directory, ".", O_RDONLY | O_DIRECTORY, 0);
-
-	if (listing < 0)
-		return listing;
-	for (;;) {
-		const long length = syscall(SYS_getdents64, listing, buffer, sizeof buffer);
-
-		if (length <= 0)
-			return length < 0 ? -errno : 0;
-		for (long at = 0; at < length;) {
-			const struct entry *entry = (const struct entry *)(buffer + at);
-			int r = 0;
-
-			if (strcmp(entry->name, ".") != 0 && strcmp(entry->name, "..") != 0)
-				r = visit(directory, entry, data);
-			if (r < 0)
-				return r;
-			at += entry->length;
-		}
-	}
-}
 
 static void generation_name(char name[16], uint32_t generation)
 {
@@ -139,19 +101,19 @@ static int file_wipe(int directory, const char *name)
 	return ftruncate(file, 0) == 0 ? 0 : -errno;
 }
 
-static int entry_wipe(int directory, const struct entry *entry, void *data);
+static int entry_wipe(int directory, const struct directory_entry *entry, void *data);
 
 static int tree_wipe(int directory, const char *name)
 {
 	AUTO_FD inner = open_beneath(directory, name, O_PATH | O_DIRECTORY, 0);
-	const int r = inner < 0 ? inner : for_each_entry(inner, entry_wipe, NULL);
+	const int r = inner < 0 ? inner : directory_for_each(inner, entry_wipe, NULL);
 
 	if (r < 0)
 		return r;
 	return unlinkat(directory, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
 }
 
-static int entry_wipe(int directory, const struct entry *entry, void *data)
+static int entry_wipe(int directory, const struct directory_entry *entry, void *data)
 {
 	(void)data;
 	if (entry->type == DT_DIR)
@@ -166,10 +128,10 @@ static int entry_wipe(int directory, const struct entry *entry, void *data)
 
 int delivery_wipe(int own)
 {
-	return for_each_entry(own, entry_wipe, NULL);
+	return directory_for_each(own, entry_wipe, NULL);
 }
 
-static int link_make(int staging, const struct entry *entry, void *data)
+static int link_make(int staging, const struct directory_entry *entry, void *data)
 {
 	const int *own = data;
 	char target[sizeof DATA_LINK + 1 + 256];
@@ -189,7 +151,7 @@ struct cleaning {
 };
 
 /* Removes links that lead nowhere in the generation that stays, and other generations. */
-static int stale_remove(int own, const struct entry *entry, void *data)
+static int stale_remove(int own, const struct directory_entry *entry, void *data)
 {
 	const struct cleaning *cleaning = data;
 	struct stat status;
@@ -213,7 +175,7 @@ static int commit_atomic(int own, int staging, const char *name)
 		return -errno;
 	if (renameat2(own, DATA_LINK_NEW, own, DATA_LINK, 0) != 0)
 		return -errno;
-	return for_each_entry(own, stale_remove, (void *)(uintptr_t)&cleaning);
+	return directory_for_each(own, stale_remove, (void *)(uintptr_t)&cleaning);
 }
 
 struct moving {
@@ -223,7 +185,7 @@ struct moving {
 /* Moves one entry of a generation to the same place among what readers see. What stood there comes
  * back in exchange, to be wiped with the rest of the generation's directory: at no moment is the
  * name without a file. */
-static int entry_move(int from, const struct entry *entry, void *data)
+static int entry_move(int from, const struct directory_entry *entry, void *data)
 {
 	const struct moving *moving = data;
 	AUTO_FD inner_from = -1;
@@ -242,11 +204,11 @@ static int entry_move(int from, const struct entry *entry, void *data)
 	if (inner_from < 0 || inner_to < 0)
 		return inner_from < 0 ? inner_from : inner_to;
 	inner.to = inner_to;
-	return for_each_entry(inner_from, entry_move, &inner);
+	return directory_for_each(inner_from, entry_move, &inner);
 }
 
 /* Removes what readers see and the generation to come does not have; its own directory stays. */
-static int absent_remove(int to, const struct entry *entry, void *data)
+static int absent_remove(int to, const struct directory_entry *entry, void *data)
 {
 	const struct cleaning *cleaning = data;
 	AUTO_FD inner_to = -1;
@@ -266,17 +228,17 @@ static int absent_remove(int to, const struct entry *entry, void *data)
 	if (inner_staging < 0 || inner_to < 0)
 		return inner_staging < 0 ? inner_staging : inner_to;
 	inner.staging = inner_staging;
-	return for_each_entry(inner_to, absent_remove, &inner);
+	return directory_for_each(inner_to, absent_remove, &inner);
 }
 
 static int commit_plain(int own, int staging, const char *name)
 {
 	struct cleaning cleaning = { .staging = staging, .staying = name };
 	struct moving moving = { .to = own };
-	int r = for_each_entry(own, absent_remove, &cleaning);
+	int r = directory_for_each(own, absent_remove, &cleaning);
 
 	if (r >= 0)
-		r = for_each_entry(staging, entry_move, &moving);
+		r = directory_for_each(staging, entry_move, &moving);
 	return r < 0 ? r : tree_wipe(own, name);
 }
 
@@ -292,6 +254,6 @@ int delivery_commit(int own, uint32_t generation, bool is_plain)
 		return staging;
 	if (is_plain)
 		return commit_plain(own, staging, name);
-	r = for_each_entry(staging, link_make, &own);
+	r = directory_for_each(staging, link_make, &own);
 	return r < 0 ? r : commit_atomic(own, staging, name);
 }

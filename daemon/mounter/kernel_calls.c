@@ -216,3 +216,30 @@ int mount_find(dev_t device, const char *path, uint64_t *ret_mount_id)
 		last = ids[count - 1];
 	}
 }
+
+int directory_for_each(int directory,
+	int (*visit)(int directory, const struct directory_entry *entry, void *data), void *data)
+{
+	char buffer[2048] __attribute__((aligned(8)));
+	AUTO_FD listing = open_in_root(directory, ".", O_RDONLY | O_DIRECTORY);
+
+	if (listing < 0)
+		return listing;
+	for (;;) {
+		const long length = syscall(SYS_getdents64, listing, buffer, sizeof buffer);
+
+		if (length <= 0)
+			return length < 0 ? -errno : 0;
+		for (long at = 0; at < length;) {
+			const struct directory_entry *entry =
+				(const struct directory_entry *)(buffer + at);
+			int r = 0;
+
+			if (strcmp(entry->name, ".") != 0 && strcmp(entry->name, "..") != 0)
+				r = visit(directory, entry, data);
+			if (r < 0)
+				return r;
+			at += entry->length;
+		}
+	}
+}

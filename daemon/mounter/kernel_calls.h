@@ -55,3 +55,17 @@ int mount_facts_get(int directory, struct mount_facts *ret_facts);
  * is exactly PATH (without a leading "/"), without walking there. kernel 6.8. Returns 0; -ENOENT;
  * -ENOSYS. */
 int mount_find(dev_t device, const char *path, uint64_t *ret_mount_id);
+
+/* What getdents64(2) writes. */
+struct directory_entry {
+	uint64_t inode;
+	int64_t offset;
+	uint16_t length;
+	uint8_t type; /* DT_DIR, DT_REG, ... */
+	char name[];
+};
+
+/* Calls VISIT for every entry of DIRECTORY but "." and ".."; stops at the first negative result and
+ * returns it. Entries that VISIT removes are fine: tmpfs keeps the others' order. */
+int directory_for_each(int directory,
+	int (*visit)(int directory, const struct directory_entry *entry, void *data), void *data);

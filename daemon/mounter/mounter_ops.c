@@ -198,6 +198,8 @@ static const struct operation {
 	/* Safe: an O_PATH descriptor gives its holder no right that its own uid has not. */
 	[MOUNTER_OP_ENGINE_ROOT] = { MOUNTER_OP_ENGINE_ROOT, 0, PHASE_KEEP, IN_WORKER, 1,
 		job_engine_root },
+	/* Safe: only what lies in the arena, which only mounters have filled. */
+	[MOUNTER_OP_SWEEP] = { MOUNTER_OP_SWEEP, 0, PHASE_KEEP, IN_WORKER, 0, job_sweep },
 	/* Safe: takes up only a tmpfs of the device (and the mount of the unique id) that was ours.
 	 */
 	[MOUNTER_OP_ADOPT] = { MOUNTER_OP_ADOPT, PHASE_EMPTY, PHASE_ATTACHED, HERE, 0, on_adopt },
@@ -219,10 +221,11 @@ static bool name_is_clean(const char name[MAYFLY_FILE_PATH_SIZE])
 	return true;
 }
 
-/* What FILE may create: nothing hidden, but the generation's own description. */
+/* What FILE may create: nothing hidden, but a generation's own description and a decoy's only file.
+ */
 static bool file_name_is_clean(const char *name)
 {
-	if (strcmp(name, ".mayfly.json") == 0)
+	if (strcmp(name, ".mayfly.json") == 0 || strcmp(name, ".mayfly") == 0)
 		return true;
 	return name[0] != '\0' && name[0] != '.' && !strstr(name, "/.") &&
 	       name[strlen(name) - 1] != '/';

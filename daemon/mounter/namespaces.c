@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* The pid behind PIDFD in our pid namespace, from /proc/self/fdinfo ("Pid:\t123"; -1 once it is
@@ -60,34 +59,21 @@ static int read_namespaces(int directory, struct namespaces *found)
 	return r;
 }
 
+static int read_of_thread(int tasks, const struct directory_entry *entry, void *data)
+{
+	AUTO_FD thread = open_proc(tasks, entry->name, O_PATH | O_DIRECTORY);
+
+	/* -EALREADY ends the search: found. */
+	return thread >= 0 && read_namespaces(thread, data) == 0 ? -EALREADY : 0;
+}
+
 /* The links of a leader that has exited are gone while its threads live on. */
 static int read_of_a_thread(int process, struct namespaces *found)
 {
-	struct {
-		uint64_t inode;
-		int64_t offset;
-		uint16_t length;
-		uint8_t type;
-		char name[];
-	} * entry;
-	char buffer[4096] __attribute__((aligned(8)));
 	AUTO_FD tasks = open_proc(process, "task", O_RDONLY | O_DIRECTORY);
-	long length;
+	const int r = tasks < 0 ? tasks : directory_for_each(tasks, read_of_thread, found);
 
-	if (tasks < 0)
-		return tasks;
-	while ((length = syscall(SYS_getdents64, tasks, buffer, sizeof buffer)) > 0)
-		for (long at = 0; at < length; at += entry->length) {
-			AUTO_FD thread = -1;
-
-			entry = (void *)(buffer + at);
-			if (entry->name[0] == '.')
-				continue;
-			thread = open_proc(tasks, entry->name, O_PATH | O_DIRECTORY);
-			if (thread >= 0 && read_namespaces(thread, found) == 0)
-				return 0;
-		}
-	return -ESRCH;
+	return r == -EALREADY ? 0 : r < 0 ? r : -ESRCH;
 }
 
 int namespaces_of(int proc, int pidfd, struct namespaces *ret_namespaces)

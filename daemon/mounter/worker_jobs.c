@@ -289,7 +289,8 @@ int job_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 	root = open_absolute("/", O_PATH | O_DIRECTORY);
 	target = root < 0 ? root : open_target(job, root, job->request->device, &facts);
 	r = target < 0 ? target : 0;
-	if (r == 0 && facts.is_unique && facts.mount_id != job->request->mount_id)
+	if (r == 0 && facts.is_unique && job->request->mount_id != 0 &&
+		facts.mount_id != job->request->mount_id)
 		r = -ESTALE;
 	if (r < 0)
 		return reply_fail(reply, r, "find the delivery again");
@@ -298,5 +299,39 @@ int job_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 	if (r < 0)
 		return reply_fail(reply, r, "get a writable mount of it");
 	*ret_fd = fd_take(&clone);
+	return 0;
+}
+
+/* One own mount that no delivery of the table has. */
+static void sweep_one(const struct job *job, const char *name)
+{
+	AUTO_FD own = arena_open(job->mounter, name);
+
+	if (own >= 0 && superblock_set_read_only(own, false) == 0)
+		/* What cannot be wiped is still taken out of the mount table below. */
+		(void)delivery_wipe(own);
+	fd_close_p(&own);
+	arena_remove(job->mounter, name);
+	if (host_namespace_enter(job->mounter) == 0 &&
+		host_path_detach(job->mounter->volumes, name) == 0)
+		(void)unlinkat(job->mounter->volumes, name, AT_REMOVEDIR);
+	host_namespace_leave(job->mounter);
+}
+
+/* What a mounter left behind whose broker died in the middle of an operation. */
+int job_sweep(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	char names[64][DELIVERY_HEX_SIZE];
+	int count;
+
+	(void)ret_fd;
+	do {
+		count = arena_strays(job->mounter, names, 64);
+		if (count < 0)
+			return reply_fail(reply, count, "look through the arena");
+		for (int i = 0; i < count; i++)
+			sweep_one(job, names[i]);
+		reply->values[0] += (uint64_t)count;
+	} while (count == 64);
 	return 0;
 }

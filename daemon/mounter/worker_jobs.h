@@ -23,4 +23,5 @@ int job_detach(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_wipe(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_forget(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_engine_root(const struct job *job, struct mounter_reply *reply, int *ret_fd);
+int job_sweep(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd);

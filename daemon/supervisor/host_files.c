@@ -83,15 +83,17 @@ int host_volumes_mount(struct supervisor *supervisor, struct mayfly_error *err)
 	char path[PATH_SIZE];
 
 	(void)snprintf(path, sizeof path, "%s/run/mayfly-volumes", supervisor->root);
-	if (!is_mounted(path)) {
-		if (mount("mayfly-volumes", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-			    "mode=0700,size=4m") != 0)
-			return error_errno(err, -errno, "mount a tmpfs on %s", path);
-		/* Private: an armed delivery must not travel to mount namespaces that follow the
-		 * host's. */
-		if (mount(NULL, path, NULL, MS_PRIVATE, NULL) != 0)
-			return error_errno(err, -errno, "make %s private", path);
-	}
+	/* What is left there is of processes that are all dead, and has lost its guard. It goes as
+	 * a whole; what containers have of it stays theirs. */
+	while (is_mounted(path))
+		if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+			return error_errno(err, -errno, "take the old mount off %s", path);
+	if (mount("mayfly-volumes", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		    "mode=0700,size=4m") != 0)
+		return error_errno(err, -errno, "mount a tmpfs on %s", path);
+	/* Private: an armed delivery must not travel to mount namespaces that follow the host's. */
+	if (mount(NULL, path, NULL, MS_PRIVATE, NULL) != 0)
+		return error_errno(err, -errno, "make %s private", path);
 	supervisor->volumes = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return supervisor->volumes < 0 ? error_errno(err, -errno, "open %s", path) : 0;
 }

@@ -13,7 +13,7 @@ BROKER_RANKS = {
     "daemon/broker/listen": 9,
     "daemon/broker/request": 8,
     "daemon/broker/lease": 7,
-    "daemon/broker/policy": 6,
+    "daemon/broker/policy": 5,
     "daemon/broker/provider": 6,
     "daemon/broker/delivery": 5,
     "daemon/broker/store": 5,

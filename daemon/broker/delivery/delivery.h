@@ -1,0 +1,105 @@
+/* One delivery, as the broker sees it: its files before release, and the mounter's operations on
+ * it, each with one completion. Mechanics only: who may have it is decided above. One operation at
+ * a time (is_busy); the owner waits for its completion before the next, and before delivery_done().
+ * Loop thread only. */
+#pragma once
+
+#include "daemon/broker/delivery/held_value.h"
+#include "daemon/broker/delivery/mounter_link.h"
+#include "daemon/broker/loop/work_queue.h"
+#include "include/mayfly/limits.h"
+#include "proto/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define DELIVERY_HEX_LENGTH (2 * DELIVERY_ID_BYTES)
+
+/* The description of a generation; not linked at the top, so programs that scan the directory do
+ * not meet it. */
+#define DELIVERY_DESCRIPTION ".mayfly.json"
+
+struct delivery_file {
+	char path[MAYFLY_FILE_PATH_SIZE];
+	uint32_t uid, gid; /* on the host */
+	mode_t mode;
+	struct held_value value; /* until it is written */
+	int writer;		 /* the placeholder's descriptor, -1 */
+};
+
+struct located {
+	uint64_t mount_id;
+	uint64_t mount_namespace, pid_namespace;
+	uint32_t flags; /* enum mounter_reply_flags */
+};
+
+struct delivery {
+	uint8_t id[DELIVERY_ID_BYTES];
+	char hex[DELIVERY_HEX_LENGTH + 1];
+	struct mounter_link *mounter; /* borrowed */
+	bool is_plain;
+	bool is_busy;
+	uint32_t phase;	     /* as the mounter last said; PHASE_EMPTY at first */
+	uint32_t generation; /* of the files below, or of what was released */
+	uint64_t device;
+	struct delivery_file *files; /* owned; freed once they are written */
+	size_t files_count;
+	/* of the operation under way */
+	void (*on_done)(struct delivery *delivery, int status, const char *detail);
+	size_t replies_open, next_file;
+	int status;
+	char detail[160];
+	struct located located;
+	struct work_item work;
+	const struct value_keeper *keeper;
+};
+
+/* STATUS 0, or a negative errno with DETAIL for a person. Called once for each operation, from the
+ * loop. */
+typedef void delivery_done_function(struct delivery *delivery, int status, const char *detail);
+
+/* HEX: 64 hex digits. -EINVAL otherwise. */
+int delivery_init(struct delivery *delivery, const char *hex, struct mounter_link *mounter);
+/* With an id of its own. */
+void delivery_init_random(struct delivery *delivery, struct mounter_link *mounter);
+void delivery_done(struct delivery *delivery);
+
+/* Replaces the files to be delivered; takes FILES over. */
+void delivery_set_files(struct delivery *delivery, struct delivery_file *files, size_t count);
+void delivery_files_free(struct delivery_file *files, size_t count);
+
+/* Makes the tmpfs with placeholders for the files (none is fine), guards it by GROUP (UINT32_MAX:
+ * not at all) and attaches it on the host path in the mount namespace of the process behind ENGINE.
+ */
+int delivery_arm(
+	struct delivery *delivery, uint32_t group, int engine, delivery_done_function *on_done);
+
+/* Only makes the tmpfs and its files, for ATTACH_INSIDE. */
+int delivery_make(struct delivery *delivery, delivery_done_function *on_done);
+
+/* A further generation with placeholders for the files, in place of what readers see now. */
+int delivery_refill(struct delivery *delivery, delivery_done_function *on_done);
+
+/* Looks for it at TARGET in the mount namespace of INIT (a pidfd); delivery->located then says what
+ * was found. */
+int delivery_locate(
+	struct delivery *delivery, int init, const char *target, delivery_done_function *on_done);
+
+/* Opens the held values and writes them into the placeholders, on the work queue; closes the
+ * writers. */
+int delivery_write(struct delivery *delivery, uv_loop_t *loop, const struct value_keeper *keeper,
+	delivery_done_function *on_done);
+
+int delivery_seal(struct delivery *delivery, delivery_done_function *on_done);
+int delivery_retreat(struct delivery *delivery, bool keep_guard, delivery_done_function *on_done);
+int delivery_attach_inside(
+	struct delivery *delivery, int init, const char *target, delivery_done_function *on_done);
+int delivery_wipe(struct delivery *delivery, delivery_done_function *on_done);
+int delivery_forget(struct delivery *delivery, delivery_done_function *on_done);
+
+/* Takes up what a dead mounter (or broker) has left. INIT: pidfd of the container's init, or -1 if
+ * it is still on the host path; ENGINE: pidfd of the engine, or -1 when unknown. device,
+ * generation, is_plain and located.mount_id say what it was. */
+int delivery_adopt(struct delivery *delivery, uint32_t group, int init, int engine,
+	const char *target, delivery_done_function *on_done);

@@ -1,0 +1,441 @@
+#include "daemon/broker/lease/lease.h"
+
+#include "daemon/broker/lease/lease_open.h"
+#include "daemon/broker/lease/lease_record.h"
+#include "proto/log.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void begin_wipe(struct lease *lease);
+
+void lease_forget_beginnings(struct lease *lease)
+{
+	for (size_t i = 0; i < lease->candidates_count; i++)
+		container_facts_done(&lease->candidates[i]);
+	for (size_t i = 0; i < lease->starts_count; i++)
+		container_facts_done(&lease->starts[i]);
+	free(lease->candidates);
+	free(lease->starts);
+	lease->candidates = lease->starts = NULL;
+	lease->candidates_count = lease->starts_count = 0;
+	trail_done(&lease->trail);
+}
+
+static void on_empty(struct handle_group *handles)
+{
+	struct lease *lease = container_of(handles, struct lease, handles);
+
+	lease_forget_beginnings(lease);
+	container_facts_done(&lease->container);
+	container_process_done(&lease->init);
+	volume_options_done(&lease->options);
+	plan_done(&lease->plan);
+	json_decref(lease->used);
+	json_decref(lease->grants);
+	delivery_done(&lease->delivery);
+	delivery_done(&lease->inside);
+	free(lease->volume);
+	free(lease->end_reason);
+	free(lease);
+}
+
+static void on_start_deadline(struct deadline *deadline)
+{
+	struct lease *lease = container_of(deadline, struct lease, start_deadline);
+
+	lease_end(lease, "no start within 120 s");
+}
+
+int lease_new(struct lease_context *context, const char *mount_id, unsigned engine,
+	const char *volume, const struct volume_options *options, struct lease **ret_lease,
+	struct mayfly_error *err)
+{
+	struct lease *lease = calloc(1, sizeof *lease);
+	int r = -ENOMEM;
+
+	if (lease)
+		r = delivery_init(&lease->delivery, mount_id, context->mounter);
+	if (r == 0 && (!(lease->volume = strdup(volume)) ||
+			      volume_options_copy(options, &lease->options) < 0))
+		r = -ENOMEM;
+	if (r < 0) {
+		if (lease)
+			free(lease->volume);
+		free(lease);
+		return error_errno(err, r, "begin a delivery");
+	}
+	lease->context = context;
+	delivery_init_random(&lease->inside, context->mounter);
+	if (!guard_is_available(context->guard))
+		lease->mode = LEASE_AFTER_START;
+	lease->engine = engine;
+	lease->group = GUARD_NO_GROUP;
+	lease->init.pidfd = -1;
+	TAILQ_INIT(&lease->waiting);
+	handle_group_init(&lease->handles, on_empty);
+	deadline_init(&lease->start_deadline, context->loop, &lease->handles, on_start_deadline);
+	TAILQ_INSERT_TAIL(&context->leases, lease, entry);
+	*ret_lease = lease;
+	return 0;
+}
+
+int lease_add_candidate(struct lease *lease, const struct container_facts *facts)
+{
+	struct container_facts *list =
+		reallocarray(lease->candidates, lease->candidates_count + 1, sizeof *list);
+
+	if (!list)
+		return -ENOMEM;
+	lease->candidates = list;
+	list[lease->candidates_count++] = container_facts_ref(facts);
+	return 0;
+}
+
+struct policy_question lease_question(
+	const struct lease *lease, const struct container_facts *facts)
+{
+	const struct lease_context *context = lease->context;
+
+	return (struct policy_question){
+		.facts = facts,
+		.volume = lease->volume,
+		.options = &lease->options,
+		.environment = context->sources.config->environment,
+		.cgroup_version =
+			engine_link_status(context->engines[lease->engine])->cgroup_version,
+	};
+}
+
+struct delivery *lease_filled(struct lease *lease)
+{
+	return lease->mode == LEASE_AFTER_START ? &lease->inside : &lease->delivery;
+}
+
+/* Each once. */
+static json_t *grant_names(const struct plan *plan)
+{
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < plan->files_count; i++) {
+		const char *name = plan->files[i].grant->name;
+		bool is_known = false;
+		json_t *known;
+		size_t j;
+
+		json_array_foreach (names, j, known)
+			is_known = is_known || strcmp(json_string_value(known), name) == 0;
+		if (!is_known)
+			(void)json_array_append_new(names, json_string(name));
+	}
+	return names;
+}
+
+void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetched)
+{
+	if (lease->has_plan)
+		plan_done(&lease->plan);
+	lease->plan = *plan;
+	*plan = (struct plan){ 0 };
+	lease->has_plan = true;
+	json_decref(lease->grants);
+	lease->grants = grant_names(&lease->plan);
+	delivery_set_files(lease_filled(lease), fetched->files, fetched->files_count);
+	lease_filled(lease)->is_plain = lease->plan.layout == LAYOUT_PLAIN;
+	fetched->files = NULL;
+	fetched->files_count = 0;
+	json_decref(lease->used);
+	lease->used = fetched->used;
+	fetched->used = NULL;
+}
+
+/* Tells whoever waits for Mount's answer, once. */
+static void answer_armed(struct lease *lease, int status, const char *why)
+{
+	void (*on_armed)(struct lease *, int, const char *, void *) = lease->on_armed;
+
+	lease->on_armed = NULL;
+	if (on_armed)
+		on_armed(lease, status, why, lease->on_armed_data);
+}
+
+static const char *armed_as(const struct lease *lease)
+{
+	if (lease->state == LEASE_DECOY)
+		return "mounted by `docker create`: a stand-in without secrets";
+	switch (lease->mode) {
+	case LEASE_GUARDED:
+		break;
+	case LEASE_AFTER_START:
+		return "attached empty: this kernel has no permission events, the files come after "
+		       "the start";
+	case LEASE_AT_MOUNT:
+		return "attached with content: this kernel has no permission events, and the grant "
+		       "allows it";
+	}
+	return "attached with placeholders; opening them waits for the verified start";
+}
+
+static void on_armed(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+
+	if (status < 0) {
+		trail_add(&lease->trail, STEP_FAILED, "arm", "%s", detail);
+		answer_armed(lease, status, detail);
+		lease->is_waiting = false;
+		lease_end(lease, detail);
+		return;
+	}
+	if (!lease_step_done(lease)) {
+		answer_armed(lease, -ECANCELED, lease->end_reason);
+		return;
+	}
+	if (lease->mode == LEASE_AT_MOUNT && lease->state == LEASE_ARMING && !lease->is_verified) {
+		lease_fill_at_mount(lease, on_armed);
+		return;
+	}
+	if (lease->state == LEASE_ARMING) {
+		lease->state = LEASE_ARMED;
+		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
+	}
+	trail_add(&lease->trail, STEP_PASSED, "arm", "%s", armed_as(lease));
+	lease_save(lease);
+	answer_armed(lease, 0, "");
+	if (lease->state == LEASE_ARMED)
+		lease_start_next(lease);
+}
+
+static void arm(struct lease *lease, void (*callback)(struct lease *, int, const char *, void *),
+	void *data)
+{
+	struct lease_context *context = lease->context;
+	int r;
+
+	lease->on_armed = callback;
+	lease->on_armed_data = data;
+	lease->is_waiting = true;
+	r = delivery_arm(
+		&lease->delivery, lease->group, context->engine_pidfds[lease->engine], on_armed);
+	if (r < 0) {
+		lease->is_waiting = false;
+		answer_armed(lease, r, "mayfly-mounter is being restarted; try again");
+		lease_end(lease, "mayfly-mounter was not there");
+	}
+}
+
+void lease_arm(struct lease *lease, void (*callback)(struct lease *, int, const char *, void *),
+	void *data)
+{
+	lease->state = LEASE_ARMING;
+	if (lease->mode == LEASE_GUARDED)
+		lease->group = guard_take_group(lease->context->guard);
+	arm(lease, callback, data);
+}
+
+/* An empty volume would fail `docker create` when it is read-only, and collect the image's files
+ * when it is not. */
+void lease_arm_decoy(struct lease *lease,
+	void (*callback)(struct lease *, int, const char *, void *), void *data)
+{
+	struct delivery_file *file = calloc(1, sizeof *file);
+
+	if (!file) {
+		callback(lease, -ENOMEM, "out of memory", data);
+		lease_end(lease, "out of memory");
+		return;
+	}
+	*file = (struct delivery_file){ .path = ".mayfly", .mode = 0444, .value.length = 1 };
+	delivery_set_files(&lease->delivery, file, 1);
+	lease->state = LEASE_DECOY;
+	lease->delivery.is_plain = true;
+	arm(lease, callback, data);
+}
+
+bool lease_step_done(struct lease *lease)
+{
+	lease->is_waiting = false;
+	if (!lease->end_reason)
+		return true;
+	begin_wipe(lease);
+	return false;
+}
+
+void lease_refuse(struct lease *lease, const char *why)
+{
+	const char *action = lease->state == LEASE_NEW ? "mount" : "release";
+
+	trail_add(&lease->trail, STEP_FAILED, action, "%s", why);
+	lease_audit(lease, action, "refused", why);
+	lease_save_decision(lease, "refused", why);
+	log_warning("%s: %s", lease_container_name(lease), why);
+	lease_end(lease, why);
+}
+
+static void finish(struct lease *lease)
+{
+	struct lease_context *context = lease->context;
+	void (*on_forgotten)(struct lease *, void *) = lease->on_forgotten;
+
+	lease_unsave(lease);
+	TAILQ_REMOVE(&context->leases, lease, entry);
+	if (on_forgotten)
+		on_forgotten(lease, lease->on_forgotten_data);
+	if (handle_group_end(&lease->handles)) {
+		deadline_close(&lease->start_deadline);
+		descriptor_watch_close(&lease->init_watch);
+		handle_group_release(&lease->handles);
+	}
+	context->on_ended(context);
+}
+
+static void on_forgot(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+
+	if (status < 0 && status != -ENOENT)
+		log_warning("delivery %.12s: %s", delivery->hex, detail);
+	finish(lease);
+}
+
+/* The directory of the host path goes with the engine's last word about it, or without one after a
+ * while. */
+static void forget(struct lease *lease)
+{
+	if (lease->delivery.phase == PHASE_EMPTY ||
+		delivery_forget(&lease->delivery, on_forgot) < 0)
+		finish(lease);
+}
+
+static void on_wiped(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+	const bool was_decoy = lease->state == LEASE_DECOY;
+
+	lease->state = LEASE_ENDED;
+	if (status < 0 && status != -ENOENT && status != -EPROTO) {
+		log_error("wipe delivery %.12s: %s", delivery->hex, detail);
+		lease_audit(lease, "wipe", "refused", detail);
+	}
+	guard_return_group(lease->context->guard, lease->group);
+	if (!was_decoy)
+		lease_audit(lease, "end", "done", lease->end_reason);
+	/* Unmount will come for a container that was started; the directory must be there for
+	 * `docker cp` until then. */
+	if (lease->was_unmounted || !lease->container.object)
+		forget(lease);
+	else
+		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
+}
+
+static void on_inside_wiped(struct delivery *inside, int status, const char *detail)
+{
+	struct lease *lease = container_of(inside, struct lease, inside);
+
+	if (status < 0)
+		log_error("wipe delivery %.12s: %s", inside->hex, detail);
+	if (lease->delivery.phase == PHASE_EMPTY || delivery_wipe(&lease->delivery, on_wiped) < 0)
+		on_wiped(&lease->delivery, -ENOENT, "");
+}
+
+static void begin_wipe(struct lease *lease)
+{
+	if (lease->state == LEASE_ENDING || lease->state == LEASE_ENDED)
+		return;
+	if (lease->state == LEASE_RELEASED)
+		lease_save_decision(lease, "ended", lease->end_reason);
+	if (lease->fetch)
+		value_fetch_abandon(lease->fetch);
+	lease->fetch = NULL;
+	deadline_cancel(&lease->start_deadline);
+	descriptor_watch_close(&lease->init_watch);
+	lease_deny_waiting(lease);
+	if (lease->state == LEASE_NEW) {
+		/* Nothing was made yet. */
+		lease->state = LEASE_ENDED;
+		finish(lease);
+		return;
+	}
+	if (lease->state != LEASE_DECOY)
+		lease->state = LEASE_ENDING;
+	if (lease->inside.phase == PHASE_EMPTY ||
+		delivery_wipe(&lease->inside, on_inside_wiped) < 0)
+		on_inside_wiped(&lease->inside, 0, "");
+}
+
+void lease_end(struct lease *lease, const char *reason)
+{
+	if (lease->state == LEASE_ENDED) {
+		/* A second end is the deadline's: nobody has unmounted it. */
+		forget(lease);
+		return;
+	}
+	if (!lease->end_reason) {
+		lease->end_reason = strdup(reason);
+		assert(lease->end_reason);
+	}
+	if (!lease->is_waiting)
+		begin_wipe(lease);
+}
+
+static void on_init_ended(struct descriptor_watch *watch, int status)
+{
+	struct lease *lease = container_of(watch, struct lease, init_watch);
+
+	(void)status;
+	descriptor_watch_pause(watch);
+	lease_end(lease, "the container has ended");
+}
+
+bool lease_watch_init(struct lease *lease)
+{
+	return descriptor_watch_init(&lease->init_watch, lease->context->loop, &lease->handles,
+		       lease->init.pidfd, on_init_ended, NULL) == 0;
+}
+
+bool lease_is_alive(const struct lease *lease)
+{
+	return lease->init.pidfd >= 0 && process_is_alive(lease->init.pidfd);
+}
+
+void lease_on_unmount(struct lease *lease, void (*on_forgotten)(struct lease *, void *), void *data)
+{
+	/* `docker cp` unmounts with the id of the living container: it keeps its files. */
+	if (lease_is_alive(lease)) {
+		on_forgotten(lease, data);
+		return;
+	}
+	lease->was_unmounted = true;
+	if (lease->on_forgotten) {
+		/* Somebody waits for it already; both want the same. */
+		on_forgotten(lease, data);
+		return;
+	}
+	lease->on_forgotten = on_forgotten;
+	lease->on_forgotten_data = data;
+	lease_end(lease,
+		lease->container.object ? "the container has ended" : "unmounted without a start");
+}
+
+struct lease *lease_find(struct lease_context *context, const char *mount_id)
+{
+	struct lease *lease;
+
+	TAILQ_FOREACH(lease, &context->leases, entry)
+	if (strcmp(lease->delivery.hex, mount_id) == 0)
+		return lease;
+	return NULL;
+}
+
+struct lease *lease_find_by_device(struct lease_context *context, uint64_t device)
+{
+	struct lease *lease;
+
+	TAILQ_FOREACH(lease, &context->leases, entry)
+	if (lease->delivery.device == device && lease->state != LEASE_ENDED)
+		return lease;
+	return NULL;
+}

@@ -1,0 +1,204 @@
+/* Leases: one delivery for one container, from Mount to the container's end.
+ *
+ * Glossary
+ *   candidate   a container that may be the one that mounts: it uses the volume, does not run, and
+ * is being started armed       attached with placeholders and guarded: opens wait start       the
+ * engine says that a container has started: claimed until the delivery is found in it verified the
+ * delivery's superblock is at the container's target in its init's mount namespace: the proof of
+ * who has it released    written, sealed, open to that container
+ *
+ * The way: lease_new -> lease_arm -> (lease_on_bundle) -> lease_on_start -> verified -> recorded ->
+ * written -> sealed -> openers answered -> retreat -> released -> lease_end -> wiped -> forgotten.
+ * Each step is asynchronous and one at a time; an end that is wanted meanwhile waits for the step's
+ * completion. lease_start.c has the steps of a start, lease_open.c the openers, lease_adopt.c what
+ * is found after a restart. Loop thread only. */
+#pragma once
+
+#include "daemon/broker/audit/audit_queue.h"
+#include "daemon/broker/delivery/delivery.h"
+#include "daemon/broker/delivery/guard_reader.h"
+#include "daemon/broker/identity/container_facts.h"
+#include "daemon/broker/identity/container_process.h"
+#include "daemon/broker/identity/engine_link.h"
+#include "daemon/broker/identity/known_containers.h"
+#include "daemon/broker/loop/deadline.h"
+#include "daemon/broker/loop/descriptor_watch.h"
+#include "daemon/broker/loop/serial_queue.h"
+#include "daemon/broker/policy/policy.h"
+#include "daemon/broker/provider/value_fetch.h"
+#include "daemon/broker/store/state_db.h"
+#include "proto/error.h"
+
+#include <stdbool.h>
+#include <sys/queue.h>
+
+#define LEASE_START_DEADLINE_MS 120000 /* armed without a start */
+#define LEASE_ENGINES_MAX	MAYFLY_ENGINES_MAX
+
+enum lease_state {
+	LEASE_NEW = 0,
+	LEASE_ARMING,
+	LEASE_ARMED,
+	LEASE_STARTING, /* a start is being verified, or released */
+	LEASE_RELEASED,
+	LEASE_DECOY, /* one harmless file, for `docker create` */
+	LEASE_ENDING,
+	LEASE_ENDED, /* wiped; the directory of the host path may stay */
+};
+
+/* When the content comes. The first wherever the kernel has permission events. */
+enum lease_release_mode {
+	LEASE_GUARDED = 0,
+	LEASE_AFTER_START, /* a fresh tmpfs is moved over the target once the start is verified */
+	LEASE_AT_MOUNT,	   /* at Mount, for exactly one candidate */
+};
+
+struct lease;
+TAILQ_HEAD(leases, lease);
+
+/* What leases stand on; the broker owns it all and outlives every lease. */
+struct lease_context {
+	uv_loop_t *loop;
+	struct mounter_link *mounter;
+	uint32_t mounter_abilities; /* MOUNTER_HAS_* */
+	struct guard *guard;
+	struct cgroup_roots roots;
+	struct known_containers *known;
+	struct value_sources sources; /* with the present configuration */
+	struct policy *policy;	      /* the present one */
+	struct state_db *state;
+	struct serial_queue savings; /* writes to it */
+	struct audit_queue *audit;
+	struct engine_link *engines[LEASE_ENGINES_MAX];
+	int engine_pidfds[LEASE_ENGINES_MAX]; /* the engine's process, from its plugin connections;
+						 -1 */
+	const char *volumes_path;
+	struct leases leases;
+	void (*on_ended)(struct lease_context *context); /* a lease or a group has become free */
+};
+
+struct lease {
+	TAILQ_ENTRY(lease) entry;
+	struct lease_context *context;
+	struct handle_group handles;
+	struct delivery delivery;
+	struct delivery inside; /* without the guard: what is put over the empty one once the start
+				   is verified */
+	enum lease_release_mode mode;
+	enum lease_state state;
+	unsigned engine;
+	char *volume;
+	struct volume_options options;
+	uint32_t group; /* GUARD_NO_GROUP: not guarded */
+	/* who it can be */
+	struct container_facts *candidates;
+	size_t candidates_count;
+	bool has_unjudged; /* a candidate whose facts could not be had */
+	char bundled_id[CONTAINER_ID_LENGTH +
+			1];		/* the runtime says that this container mounts it; "" */
+	struct container_facts *starts; /* told, and not looked at yet */
+	size_t starts_count;
+	/* who it is */
+	struct container_facts
+		container; /* of the start under way, then of the verified container */
+	struct container_process init;
+	size_t target; /* index of the volume that was found there */
+	struct descriptor_watch init_watch;
+	/* what it gets */
+	bool has_plan;
+	struct plan plan;
+	struct plan next_plan; /* while its values are fetched */
+	json_t *used;	       /* the versions: [{"path", "set", "name", "version"}] */
+	struct openers waiting;
+	unsigned denied; /* openers, for the audit's rate */
+	uint64_t denied_told_ms;
+	/* the way so far */
+	struct trail trail;
+	bool is_waiting;  /* a step is under way */
+	bool is_verified; /* openers are attested from here on */
+	unsigned seal_attempts;
+	bool was_unmounted;
+	struct value_fetch *fetch;
+	struct deadline start_deadline;
+	char *end_reason; /* an end is wanted */
+	void (*on_armed)(struct lease *lease, int status, const char *why, void *data);
+	void *on_armed_data;
+	delivery_done_function *on_filled; /* of lease_unguarded.c */
+	void (*on_forgotten)(struct lease *lease, void *data);
+	void *on_forgotten_data;
+	struct adoption *adoption; /* of lease_adopt.c */
+};
+
+/* A lease for MOUNT_ID (64 hex digits) of VOLUME, with candidates (copied by reference). It is in
+ * the context's list from now on, and frees itself after its end. -EINVAL for a bad id. */
+int lease_new(struct lease_context *context, const char *mount_id, unsigned engine,
+	const char *volume, const struct volume_options *options, struct lease **ret_lease,
+	struct mayfly_error *err);
+int lease_add_candidate(struct lease *lease, const struct container_facts *facts);
+
+/* Sets what it will deliver; takes PLAN and what FETCHED holds over. Without it the delivery is
+ * armed empty. */
+void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetched);
+
+/* Makes, guards, attaches, records. ON_ARMED once: 0, or why not; the lease then ends by itself. */
+void lease_arm(struct lease *lease,
+	void (*on_armed)(struct lease *lease, int status, const char *why, void *data), void *data);
+/* The same for a mount at `docker create`: read-only, one file, no secrets. */
+void lease_arm_decoy(struct lease *lease,
+	void (*on_armed)(struct lease *lease, int status, const char *why, void *data), void *data);
+
+/* The runtime is about to start container ID with this delivery, as UID and GID (inside). */
+void lease_on_bundle(struct lease *lease, const char *id, uint32_t uid, uint32_t gid);
+
+/* The engine says that a container that uses the volume has started (or, after a reconnect, that it
+ * runs). */
+void lease_on_start(struct lease *lease, const struct container_facts *facts);
+
+/* Somebody opens a file of it. */
+void lease_on_open(struct lease *lease, struct opener *opener);
+/* It has waited too long and is denied by the guard. */
+void lease_on_late(struct lease *lease, struct opener *opener);
+
+/* Ends it: denies who waits, wipes, leaves the host path. REASON is for audit and explain. Twice is
+ * fine. */
+void lease_end(struct lease *lease, const char *reason);
+
+/* The engine's Unmount. A live container keeps its files. ON_FORGOTTEN is called once nothing is
+ * left, or at once. */
+void lease_on_unmount(
+	struct lease *lease, void (*on_forgotten)(struct lease *lease, void *data), void *data);
+
+struct lease *lease_find(struct lease_context *context, const char *mount_id);
+struct lease *lease_find_by_device(struct lease_context *context, uint64_t device);
+
+/* True while its container is known to live. */
+bool lease_is_alive(const struct lease *lease);
+
+/* Ends the lease when its container's init ends. */
+bool lease_watch_init(struct lease *lease);
+
+/* Looks at the next start that was told, if nothing else is under way. */
+void lease_start_next(struct lease *lease);
+void lease_keep_start(struct lease *lease, const struct container_facts *facts);
+
+/* Frees what only the way to the release needed. */
+void lease_forget_beginnings(struct lease *lease);
+
+/* What to ask the policy about FACTS and this volume. Borrows from both. */
+struct policy_question lease_question(
+	const struct lease *lease, const struct container_facts *facts);
+
+/* The delivery that gets the files: the one at the mount, or the one that comes over it. */
+struct delivery *lease_filled(struct lease *lease);
+
+/* Writes and seals at Mount, then calls ON_FILLED. See lease_unguarded.c. */
+void lease_fill_at_mount(struct lease *lease, delivery_done_function *on_filled);
+/* Makes, writes, seals and moves over the target, then calls ON_FILLED. */
+void lease_fill_inside(struct lease *lease, delivery_done_function *on_filled);
+
+/* For lease_*.c: called first in each completion of a step. True when the lease is to go on; false
+ * when its end was wanted meanwhile and has begun. */
+bool lease_step_done(struct lease *lease);
+/* The container may not have it. Denies who waits, records, and lets the empty delivery stay until
+ * the container's end. */
+void lease_refuse(struct lease *lease, const char *why);

@@ -1,0 +1,227 @@
+#include "daemon/broker/lease/lease_open.h"
+
+#include "daemon/broker/identity/opener_verdict.h"
+#include "daemon/broker/lease/lease_record.h"
+#include "proto/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Denied openers are recorded one by one at first, then summed up: a flood must not fill the disk.
+ */
+#define DENIED_ONE_BY_ONE 16
+#define DENIED_PAUSE_MS	  10000
+
+/* An opener whose last fact is being asked for. */
+struct attestation {
+	struct lease *lease;   /* held by lease->handles */
+	struct opener *opener; /* NULL: it was denied for its lateness meanwhile */
+	struct opener_facts facts;
+};
+
+bool lease_keeps_guard(const struct lease *lease)
+{
+	const struct located *located = &lease->delivery.located;
+	const struct lease *other;
+
+	if (lease->plan.guard == GUARD_ALWAYS || (located->flags & MOUNTER_TARGET_UNREACHABLE))
+		return true;
+	TAILQ_FOREACH(other, &lease->context->leases, entry)
+	if (other != lease && other->state == LEASE_RELEASED &&
+		other->delivery.located.pid_namespace == located->pid_namespace &&
+		strcmp(other->container.id, lease->container.id) != 0)
+		return true;
+	return false;
+}
+
+/* Who is the opener? For people: its pid means something on the host only now. */
+static void record_denied(struct lease *lease, const struct opener *opener, const char *why)
+{
+	const uint64_t now = uv_now(lease->context->loop);
+	char reason[256];
+
+	if (++lease->denied > DENIED_ONE_BY_ONE && now - lease->denied_told_ms < DENIED_PAUSE_MS)
+		return;
+	lease->denied_told_ms = now;
+	(void)snprintf(reason, sizeof reason, "open by process %d refused: %s (%u refused so far)",
+		opener->pid, why, lease->denied);
+	lease_audit(lease, "open", "refused", reason);
+}
+
+static void deny(struct lease *lease, struct opener *opener, const char *why)
+{
+	record_denied(lease, opener, why);
+	guard_answer(opener, false);
+}
+
+static void on_open_recorded(void *data, int status)
+{
+	struct attestation *attestation = data;
+	struct lease *lease = attestation->lease;
+
+	if (attestation->opener) {
+		attestation->opener->owner = NULL;
+		guard_answer(attestation->opener, status == 0);
+	}
+	free(attestation);
+	handle_group_release(&lease->handles);
+}
+
+/* With `guard: always` each open is a record, and the record comes first. */
+static void allow(struct attestation *attestation)
+{
+	struct lease *lease = attestation->lease;
+	char reason[96];
+	json_t *record;
+	int r = -ENOMEM;
+
+	if (lease->plan.guard != GUARD_ALWAYS) {
+		on_open_recorded(attestation, 0);
+		return;
+	}
+	(void)snprintf(
+		reason, sizeof reason, "open by process %d allowed", attestation->opener->pid);
+	record = lease_audit_record(lease, "open", "granted", reason);
+	if (record)
+		r = audit_queue_append(
+			lease->context->audit, record, on_open_recorded, attestation, NULL);
+	json_decref(record);
+	if (r < 0)
+		on_open_recorded(attestation, r);
+}
+
+static void on_compared(const struct mounter_reply *reply, int fd, void *data)
+{
+	struct attestation *attestation = data;
+	struct lease *lease = attestation->lease;
+	struct opener *opener = attestation->opener;
+	const char *failed;
+
+	(void)fd;
+	if (!opener) {
+		on_open_recorded(attestation, -ETIMEDOUT);
+		return;
+	}
+	attestation->facts.in_mount_namespace =
+		reply->status == 0 && (reply->flags & MOUNTER_SAME_MOUNT_NAMESPACE);
+	attestation->facts.is_alive = process_is_alive(opener->pidfd) && lease_is_alive(lease);
+	failed = opener_failed_fact(&attestation->facts);
+	if (!opener_may_read(&attestation->facts) || lease->end_reason) {
+		record_denied(lease, opener, failed ? failed : "the delivery is ending");
+		on_open_recorded(attestation, -EPERM);
+		return;
+	}
+	allow(attestation);
+}
+
+static bool is_in_cgroup(const struct lease *lease, const struct opener *opener)
+{
+	const struct lease_context *context = lease->context;
+	struct cgroup_chain chain;
+
+	return cgroup_chain_read(&context->roots, opener->pid, opener->pidfd,
+		       lease->init.cgroup.hierarchy, &chain) == 0 &&
+	       cgroup_chain_has(&chain, &lease->init.cgroup) &&
+	       !known_containers_cross(context->known, &chain, &lease->init.cgroup);
+}
+
+/* Two facts are read here; the third one, of the mount namespace, only the mounter may read. */
+static void attest(struct lease *lease, struct opener *opener)
+{
+	struct mounter_request request = { .op = MOUNTER_OP_COMPARE };
+	const int pidfds[2] = { lease->init.pidfd, opener->pidfd };
+	struct attestation *attestation = calloc(1, sizeof *attestation);
+
+	if (!attestation) {
+		deny(lease, opener, "out of memory");
+		return;
+	}
+	attestation->lease = lease;
+	attestation->opener = opener;
+	attestation->facts = (struct opener_facts){
+		.in_cgroup = is_in_cgroup(lease, opener),
+		.through_own_mount = opener->mount_id == lease->delivery.located.mount_id,
+	};
+	opener->owner = attestation;
+	handle_group_hold(&lease->handles);
+	if (mounter_link_send(
+		    lease->context->mounter, &request, pidfds, 2, on_compared, attestation) < 0) {
+		record_denied(lease, opener, "mayfly-mounter is being restarted");
+		on_open_recorded(attestation, -EPERM);
+	}
+}
+
+void lease_attest_waiting(struct lease *lease)
+{
+	struct opener *opener;
+
+	while ((opener = TAILQ_FIRST(&lease->waiting))) {
+		TAILQ_REMOVE(&lease->waiting, opener, waiting);
+		opener->owner = NULL;
+		attest(lease, opener);
+	}
+}
+
+void lease_deny_waiting(struct lease *lease)
+{
+	struct opener *opener;
+
+	while ((opener = TAILQ_FIRST(&lease->waiting))) {
+		TAILQ_REMOVE(&lease->waiting, opener, waiting);
+		opener->owner = NULL;
+		deny(lease, opener, "the delivery is not to be had");
+	}
+}
+
+/* Whoever cannot be in a candidate's cgroup would only wait for the deadline: the engine that
+ * copies for `docker cp`, a process of the host. */
+static bool can_be_the_one(const struct lease *lease, const struct opener *opener)
+{
+	const struct cgroup_roots *roots = &lease->context->roots;
+
+	if (lease->bundled_id[0])
+		return cgroup_mentions(roots, opener->pid, lease->bundled_id);
+	for (size_t i = 0; i < lease->candidates_count; i++)
+		if (cgroup_mentions(roots, opener->pid, lease->candidates[i].id))
+			return true;
+	/* Taken up after a restart: who it was armed for is not known any more. */
+	return lease->candidates_count == 0;
+}
+
+void lease_on_open(struct lease *lease, struct opener *opener)
+{
+	if (lease->state == LEASE_RELEASED || lease->is_verified) {
+		attest(lease, opener);
+		return;
+	}
+	if (lease->state != LEASE_ARMED && lease->state != LEASE_STARTING &&
+		lease->state != LEASE_ARMING) {
+		deny(lease, opener, "the delivery is not to be had");
+		return;
+	}
+	if (!can_be_the_one(lease, opener)) {
+		deny(lease, opener,
+			"it is not in the cgroup of a container that this was mounted for");
+		return;
+	}
+	/* Until the start is verified. The guard bounds the wait. */
+	opener->owner = lease;
+	TAILQ_INSERT_TAIL(&lease->waiting, opener, waiting);
+}
+
+void lease_on_late(struct lease *lease, struct opener *opener)
+{
+	struct opener *waiting;
+
+	TAILQ_FOREACH(waiting, &lease->waiting, waiting)
+	if (waiting == opener) {
+		TAILQ_REMOVE(&lease->waiting, opener, waiting);
+		record_denied(lease, opener, "no verified start within 10 s");
+		return;
+	}
+	/* Its last fact is on the way. */
+	((struct attestation *)opener->owner)->opener = NULL;
+	record_denied(lease, opener, "it could not be attested within 10 s");
+}

@@ -1,0 +1,249 @@
+#include "daemon/broker/lease/lease_record.h"
+
+#include "proto/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* One write to state.db. */
+struct saving {
+	struct work_item work;
+	struct state_db *state;
+	char mount_id[DELIVERY_HEX_LENGTH + 1];
+	json_t *row; /* NULL: remove it */
+	json_t *decision;
+	char *container_id, *container_name;
+	bool is_refused;
+	struct mayfly_error err;
+	int status;
+};
+
+static void run_saving(struct work_item *work)
+{
+	struct saving *saving = container_of(work, struct saving, work);
+
+	if (saving->decision)
+		saving->status = state_db_decision_put(saving->state, saving->mount_id,
+			saving->container_id, saving->container_name, saving->is_refused,
+			saving->decision, &saving->err);
+	else if (saving->row)
+		saving->status = state_db_delivery_put(
+			saving->state, saving->mount_id, saving->row, &saving->err);
+	else
+		saving->status =
+			state_db_delivery_remove(saving->state, saving->mount_id, &saving->err);
+}
+
+static void on_saved(struct work_item *work, bool is_abandoned)
+{
+	struct saving *saving = container_of(work, struct saving, work);
+
+	(void)is_abandoned;
+	/* Without the row a restart wipes instead of adopting; without the decision `explain` knows
+	 * less. */
+	if (saving->status < 0)
+		log_error("write down delivery %.12s: %s", saving->mount_id, saving->err.text);
+	json_decref(saving->row);
+	json_decref(saving->decision);
+	free(saving->container_id);
+	free(saving->container_name);
+	free(saving);
+}
+
+static struct saving *saving_new(struct lease *lease)
+{
+	struct saving *saving = calloc(1, sizeof *saving);
+
+	if (!saving)
+		return NULL;
+	saving->work = (struct work_item){ .run = run_saving, .on_done = on_saved };
+	saving->state = lease->context->state;
+	memcpy(saving->mount_id, lease->delivery.hex, sizeof saving->mount_id);
+	return saving;
+}
+
+/* One after the other: the newest row must be the one that stays. */
+static void saving_start(struct lease *lease, struct saving *saving)
+{
+	serial_queue_add(&lease->context->savings, &saving->work);
+}
+
+const char *lease_container_name(const struct lease *lease)
+{
+	if (lease->container.object)
+		return lease->container.name;
+	return lease->candidates_count == 1 ? lease->candidates[0].name : "";
+}
+
+const char *lease_container_id(const struct lease *lease)
+{
+	if (lease->container.object)
+		return lease->container.id;
+	return lease->candidates_count == 1 ? lease->candidates[0].id : "";
+}
+
+static json_t *options_to_json(const struct volume_options *options)
+{
+	json_t *files = json_array();
+
+	for (size_t i = 0; i < options->files_count; i++) {
+		const struct file_choice *choice = &options->files[i];
+		json_t *file =
+			json_pack("{s:s, s:s}", "path", choice->path, "new_path", choice->new_path);
+
+		if (choice->has_uid)
+			(void)json_object_set_new(file, "uid", json_integer(choice->uid));
+		if (choice->has_gid)
+			(void)json_object_set_new(file, "gid", json_integer(choice->gid));
+		if (choice->has_mode)
+			(void)json_object_set_new(file, "mode", json_integer(choice->mode));
+		(void)json_array_append_new(files, file);
+	}
+	return json_pack("{s:s, s:o}", "grant", options->grant, "files", files);
+}
+
+static json_t *grant_names(const struct lease *lease)
+{
+	return lease->grants ? json_deep_copy(lease->grants) : json_array();
+}
+
+json_t *lease_to_row(const struct lease *lease)
+{
+	const struct lease_context *context = lease->context;
+	const struct delivery *delivery = &lease->delivery;
+	uint64_t start_ticks = 0;
+	const char *target =
+		lease->container.object && lease->target < lease->container.volumes_count
+			? lease->container.volumes[lease->target].target
+			: "";
+	json_t *row = json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:O*}", "engine",
+		engine_link_name(context->engines[lease->engine]), "volume", lease->volume,
+		"options", options_to_json(&lease->options), "container",
+		lease_container_name(lease), "container_id", lease_container_id(lease), "target",
+		target, "grants", grant_names(lease), "used", lease->used);
+	json_t *delivered;
+
+	if (lease->init.pid > 0)
+		(void)process_start_time(&context->roots, lease->init.pid, &start_ticks);
+	delivered = json_pack("{s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:I, s:i, s:I}", "is_released",
+		lease->is_verified, "is_plain", delivery->is_plain, "is_guarded",
+		lease->group != GUARD_NO_GROUP, "is_decoy", lease->state == LEASE_DECOY,
+		"keeps_guard", lease->plan.guard == GUARD_ALWAYS, "device",
+		(json_int_t)delivery->device, "generation", (int)delivery->generation, "mount_id",
+		(json_int_t)delivery->located.mount_id, "pid", (int)lease->init.pid, "start_ticks",
+		(json_int_t)start_ticks);
+	(void)json_object_update(row, delivered);
+	json_decref(delivered);
+	return row;
+}
+
+void lease_save(struct lease *lease)
+{
+	struct saving *saving = saving_new(lease);
+
+	if (!saving)
+		return;
+	saving->row = lease_to_row(lease);
+	saving_start(lease, saving);
+}
+
+void lease_unsave(struct lease *lease)
+{
+	struct saving *saving = saving_new(lease);
+
+	if (saving)
+		saving_start(lease, saving);
+}
+
+static json_t *now_text(void)
+{
+	char text[32];
+	const time_t now = time(NULL);
+	struct tm parts;
+
+	(void)gmtime_r(&now, &parts);
+	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+	return json_string(text);
+}
+
+void lease_save_decision(struct lease *lease, const char *outcome, const char *summary)
+{
+	struct saving *saving = saving_new(lease);
+
+	if (!saving)
+		return;
+	saving->is_refused = strcmp(outcome, "refused") == 0;
+	saving->container_id = strdup(lease_container_id(lease));
+	saving->container_name = strdup(lease_container_name(lease));
+	/* A copy: the trail grows on while the writing waits. */
+	saving->decision = json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "time",
+		now_text(), "outcome", outcome, "engine",
+		engine_link_name(lease->context->engines[lease->engine]), "container",
+		lease_container_name(lease), "container_id", lease_container_id(lease), "volume",
+		lease->volume, "mount_id", lease->delivery.hex, "summary", summary, "steps",
+		lease->trail.steps ? json_deep_copy(lease->trail.steps) : json_array());
+	if (saving->container_id && saving->container_name && saving->decision)
+		saving_start(lease, saving);
+	else
+		on_saved(&saving->work, true);
+}
+
+json_t *lease_audit_record(
+	const struct lease *lease, const char *action, const char *decision, const char *reason)
+{
+	json_t *record = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "action", action,
+		"decision", decision, "engine",
+		engine_link_name(lease->context->engines[lease->engine]), "container",
+		lease_container_name(lease), "container_id", lease_container_id(lease), "volume",
+		lease->volume, "mount_id", lease->delivery.hex, "grants", grant_names(lease));
+
+	if (record && lease->used)
+		(void)json_object_set_new(record, "secrets", json_deep_copy(lease->used));
+	if (record && lease->container.object)
+		(void)json_object_set_new(
+			record, "image_id", json_string(lease->container.image_id));
+	if (record && reason)
+		(void)json_object_set_new(record, "reason", json_string(reason));
+	return record;
+}
+
+static void on_recorded(void *data, int status)
+{
+	(void)data;
+	if (status < 0)
+		log_error("a record is missing from the audit file: %s", strerrordesc_np(-status));
+}
+
+void lease_audit(struct lease *lease, const char *action, const char *decision, const char *reason)
+{
+	json_t *record = lease_audit_record(lease, action, decision, reason);
+	struct mayfly_error err;
+
+	if (!record ||
+		audit_queue_append(lease->context->audit, record, on_recorded, NULL, &err) < 0)
+		on_recorded(NULL, -ENOMEM);
+	json_decref(record);
+}
+
+json_t *lease_describe(const struct lease *lease)
+{
+	json_t *files = json_array();
+	json_t *used;
+	size_t i;
+
+	json_array_foreach (lease->used, i, used) {
+		(void)json_array_append_new(
+			files, json_pack("{s:s, s:s++, s:i}", "path",
+				       json_string_value(json_object_get(used, "path")), "secret",
+				       json_string_value(json_object_get(used, "set")), "/",
+				       json_string_value(json_object_get(used, "name")), "version",
+				       (int)json_integer_value(json_object_get(used, "version"))));
+	}
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "container",
+		lease_container_name(lease), "container_id", lease_container_id(lease), "engine",
+		engine_link_name(lease->context->engines[lease->engine]), "volume", lease->volume,
+		"state", lease->state == LEASE_RELEASED ? "released" : "armed", "grants",
+		grant_names(lease), "files", files);
+}

@@ -1,0 +1,31 @@
+/* What is written down about a lease: the row in state.db by which it is found again, the decision
+ * that `mayfly explain` prints, the audit records. Never a value. */
+#pragma once
+
+#include "daemon/broker/lease/lease.h"
+
+/* Saves the row for LEASE, in the background: it must survive us, not the machine. */
+void lease_save(struct lease *lease);
+void lease_unsave(struct lease *lease);
+
+/* The row as an object (for tests and adoption). */
+json_t *lease_to_row(const struct lease *lease);
+
+/* Saves the decision with the trail so far. OUTCOME: "granted", "refused", "pending", "ended". */
+void lease_save_decision(struct lease *lease, const char *outcome, const char *summary);
+
+/* An audit record of ACTION with who and what; DECISION as in audit.h, REASON may be NULL. The
+ * caller owns it. */
+json_t *lease_audit_record(
+	const struct lease *lease, const char *action, const char *decision, const char *reason);
+
+/* Appends such a record; nobody waits for it. For refusals and ends: what is refused stays refused
+ * without it. */
+void lease_audit(struct lease *lease, const char *action, const char *decision, const char *reason);
+
+/* An object of the operator interface's type Delivery. */
+json_t *lease_describe(const struct lease *lease);
+
+/* "shop-web-1" of the container, of the only candidate, or "". */
+const char *lease_container_name(const struct lease *lease);
+const char *lease_container_id(const struct lease *lease);

@@ -1,0 +1,472 @@
+/* A start, from the engine's claim to the released delivery. Read from the bottom: each step names
+ * the next. */
+#include "daemon/broker/lease/lease.h"
+#include "daemon/broker/lease/lease_open.h"
+#include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/policy/posture.h"
+#include "proto/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEAL_ATTEMPTS 3
+
+static void release(struct lease *lease);
+
+/* Back to waiting for a start: the one that was looked at is not (or not any more) the one that has
+ * this delivery. */
+static void start_is_over(struct lease *lease)
+{
+	container_facts_done(&lease->container);
+	descriptor_watch_close(&lease->init_watch);
+	container_process_done(&lease->init);
+	lease->state = LEASE_ARMED;
+	lease_start_next(lease);
+}
+
+static void on_retreated(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+
+	if (!lease_step_done(lease))
+		return;
+	if (status < 0) {
+		lease_audit(lease, "release", "refused", detail);
+		lease_end(lease, detail);
+		return;
+	}
+	guard_return_group(lease->context->guard, lease->group);
+	if (lease->group != GUARD_NO_GROUP)
+		lease->group = guard_shared_group(lease->context->guard);
+	lease->state = LEASE_RELEASED;
+	trail_add(&lease->trail, STEP_PASSED, "release",
+		"%zu files; the host path is empty again; opens of the container %s",
+		lease->plan.files_count,
+		lease_keeps_guard(lease) ? "are asked for, each" : "cost nothing any more");
+	lease_save(lease);
+	lease_save_decision(lease, "granted", "released");
+	lease_forget_beginnings(lease);
+	/* Those that came in while the marks changed hands. */
+	lease_attest_waiting(lease);
+	lease->context->on_ended(lease->context);
+}
+
+static void on_sealed(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+	int r;
+
+	if (!lease_step_done(lease))
+		return;
+	if (status == -EBUSY && lease->seal_attempts++ < SEAL_ATTEMPTS) {
+		/* Somebody opens it for writing: only a container that has remounted it can.
+		 * Whoever waits is denied, because a write open that merely waits counts as a
+		 * writer. */
+		lease_deny_waiting(lease);
+		lease->is_waiting = true;
+		if (delivery_seal(delivery, on_sealed) == 0)
+			return;
+		lease->is_waiting = false;
+	}
+	if (status < 0) {
+		lease_audit(lease, "release", "refused", detail);
+		lease_end(lease, detail);
+		return;
+	}
+	/* From here on the start is verified: openers get their answer before the marks change
+	 * hands. */
+	lease->is_verified = true;
+	/* The row too: from now on a restart has to find this container's files where they are. */
+	lease_save(lease);
+	lease_attest_waiting(lease);
+	lease->is_waiting = true;
+	r = delivery_retreat(delivery, lease_keeps_guard(lease), on_retreated);
+	if (r < 0)
+		on_retreated(delivery, r, "mayfly-mounter is being restarted");
+}
+
+static void on_written(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+
+	if (!lease_step_done(lease))
+		return;
+	if (status < 0) {
+		lease_audit(lease, "release", "refused", detail);
+		lease_end(lease, detail);
+		return;
+	}
+	lease->is_waiting = true;
+	lease->seal_attempts = 0;
+	status = delivery_seal(delivery, on_sealed);
+	if (status < 0)
+		on_sealed(delivery, status, "mayfly-mounter is being restarted");
+}
+
+/* Without the guard the host path is left when the files are already at the target. */
+static void on_filled_inside(struct delivery *inside, int status, const char *detail)
+{
+	struct lease *lease = container_of(inside, struct lease, inside);
+
+	on_sealed(&lease->delivery, status, detail);
+}
+
+static void on_recorded(void *data, int status)
+{
+	struct lease *lease = data;
+
+	if (!lease_step_done(lease))
+		return;
+	if (status < 0) {
+		lease_refuse(
+			lease, "the audit record could not be made durable; see `mayfly status`");
+		return;
+	}
+	lease->is_waiting = true;
+	status = delivery_write(
+		&lease->delivery, lease->context->loop, lease->context->sources.keeper, on_written);
+	if (status < 0)
+		on_written(&lease->delivery, status, "write the files");
+}
+
+/* The record first: what cannot be recorded is not released. */
+static void release(struct lease *lease)
+{
+	json_t *record = lease_audit_record(lease, "release", "granted", NULL);
+	struct mayfly_error err;
+	int r = -ENOMEM;
+
+	lease->is_waiting = true;
+	if (record)
+		r = audit_queue_append(lease->context->audit, record, on_recorded, lease, &err);
+	json_decref(record);
+	if (r < 0)
+		on_recorded(lease, r);
+}
+
+static void on_refilled(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+
+	if (!lease_step_done(lease))
+		return;
+	if (status < 0)
+		lease_refuse(lease, detail);
+	else if (lease->state == LEASE_STARTING)
+		release(lease);
+	else
+		/* It was the bundle that named the container; its start comes later. */
+		lease_start_next(lease);
+}
+
+/* The values of a plan that differs from the one that was armed: further placeholders take the
+ * place of those. */
+static void on_fetched(
+	void *data, int status, struct fetched *fetched, const struct mayfly_error *err)
+{
+	struct lease *lease = data;
+	int r;
+
+	lease->fetch = NULL;
+	if (!lease_step_done(lease))
+		return;
+	if (status < 0) {
+		plan_done(&lease->next_plan);
+		lease_refuse(lease, err->text);
+		return;
+	}
+	lease_set_plan(lease, &lease->next_plan, fetched);
+	if (lease->mode == LEASE_AFTER_START) {
+		/* Nothing is at the mount that would have to be replaced. */
+		on_refilled(&lease->delivery, 0, "");
+		return;
+	}
+	lease->is_waiting = true;
+	r = delivery_refill(&lease->delivery, on_refilled);
+	if (r < 0)
+		on_refilled(&lease->delivery, r, "mayfly-mounter is being restarted");
+}
+
+/* Takes PLAN over. */
+static void change_plan(struct lease *lease, struct plan *plan)
+{
+	struct mayfly_error err;
+	int r;
+
+	lease->next_plan = *plan;
+	*plan = (struct plan){ 0 };
+	lease->is_waiting = true;
+	r = value_fetch_start(lease->context->loop, &lease->context->sources, &lease->next_plan,
+		on_fetched, lease, &lease->fetch, &err);
+	if (r < 0) {
+		lease->is_waiting = false;
+		plan_done(&lease->next_plan);
+		lease_refuse(lease, err.text);
+	}
+}
+
+/* Decides for FACTS with the present policy: what was decided at Mount may have been taken back
+ * since. Returns false when the container is refused (which is then done). *RET_IS_SAME: what is
+ * armed is what it gets. */
+static bool decide(struct lease *lease, const struct container_facts *facts, struct plan *ret_plan,
+	bool *ret_is_same)
+{
+	const struct lease_context *context = lease->context;
+	struct mayfly_error err;
+	struct trail unsaid = { 0 };
+	const struct policy_question question = lease_question(lease, facts);
+	const int r = policy_decide(context->policy, &question,
+		lease->has_plan ? &unsaid : &lease->trail, ret_plan, &err);
+
+	trail_done(&unsaid);
+	if (r < 0) {
+		lease_refuse(lease, err.text);
+		return false;
+	}
+	*ret_is_same = lease->has_plan && plan_equal(&lease->plan, ret_plan);
+	return true;
+}
+
+static bool posture_holds(
+	struct lease *lease, const struct plan *plan, const struct running_posture *running)
+{
+	char why[256];
+
+	for (size_t i = 0; i < plan->files_count; i++) {
+		const enum posture_key broken =
+			posture_running_violation(&plan->files[i].grant->require, running);
+
+		if (broken != POSTURE_FINE) {
+			(void)snprintf(why, sizeof why,
+				"grant %s refuses %s (as the kernel shows it)",
+				plan->files[i].grant->name, posture_advice(broken));
+			lease_refuse(lease, why);
+			return false;
+		}
+	}
+	trail_add(&lease->trail, STEP_PASSED, "running posture",
+		"as the kernel shows process %d: uid %u, CapBnd %#llx, %s", lease->init.pid,
+		running->uid, (unsigned long long)running->capabilities_bounding,
+		running->no_new_privileges ? "no_new_privs" : "no no_new_privs");
+	return true;
+}
+
+static bool read_posture(struct lease *lease, struct running_posture *ret_running)
+{
+	const struct located *located = &lease->delivery.located;
+	struct process_status status;
+	struct mayfly_error err;
+
+	if (process_status_read(&lease->context->roots, lease->init.pid, &status, &err) < 0 ||
+		!process_is_alive(lease->init.pidfd)) {
+		trail_add(&lease->trail, STEP_FAILED, "running posture", "process %d has ended",
+			lease->init.pid);
+		return false;
+	}
+	*ret_running = (struct running_posture){
+		.uid = status.uid,
+		.uid_offset = lease->container.uid_offset,
+		.capabilities_bounding = status.capabilities_bounding,
+		.capabilities_effective = status.capabilities_effective,
+		.own_user_namespace = lease->container.uid_offset != 0,
+		.no_new_privileges = status.no_new_privileges,
+		.host_pid_namespace = located->flags & MOUNTER_HOST_PID_NAMESPACE,
+		.host_ipc_namespace = located->flags & MOUNTER_HOST_IPC_NAMESPACE,
+		.host_cgroup_namespace = located->flags & MOUNTER_HOST_CGROUP_NAMESPACE,
+		.read_only_root = located->flags & MOUNTER_ROOT_READ_ONLY,
+		.cgroup_v1 = !lease->context->roots.is_v2_only,
+	};
+	return true;
+}
+
+/* The delivery is in this container: that is the proof of who has it. Once more: may it? */
+static void on_verified(struct lease *lease)
+{
+	struct running_posture running;
+	struct plan plan = { 0 };
+	bool is_same;
+
+	trail_add(&lease->trail, STEP_PASSED, "identity",
+		"delivery found at /%s in the mount namespace of process %d, mount %llu, cgroup "
+		"%llu",
+		lease->container.volumes[lease->target].target, lease->init.pid,
+		(unsigned long long)lease->delivery.located.mount_id,
+		(unsigned long long)lease->init.cgroup.id);
+	if (!read_posture(lease, &running)) {
+		start_is_over(lease);
+		return;
+	}
+	if (!decide(lease, &lease->container, &plan, &is_same))
+		return;
+	if (!posture_holds(lease, &plan, &running)) {
+		plan_done(&plan);
+		return;
+	}
+	if (is_same)
+		release(lease);
+	else
+		change_plan(lease, &plan);
+	plan_done(&plan);
+}
+
+static void locate_next(struct lease *lease);
+
+static void on_located(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+
+	if (!lease_step_done(lease))
+		return;
+	if (status == 0) {
+		on_verified(lease);
+		return;
+	}
+	if (status == -ECONNRESET || status == -ETIMEDOUT) {
+		trail_add(&lease->trail, STEP_NOTED, "identity", "%s", detail);
+		/* The same start again, once the mounter is back. */
+		lease_keep_start(lease, &lease->container);
+		start_is_over(lease);
+		return;
+	}
+	lease->target++;
+	locate_next(lease);
+}
+
+static bool adopt_from_container(struct lease *lease);
+
+static void locate_next(struct lease *lease)
+{
+	const struct container_facts *container = &lease->container;
+
+	while (lease->target < container->volumes_count &&
+		strcmp(container->volumes[lease->target].name, lease->volume) != 0)
+		lease->target++;
+	if (lease->target >= container->volumes_count) {
+		/* Another replica's: this container has a delivery of its own. */
+		start_is_over(lease);
+		return;
+	}
+	if (adopt_from_container(lease))
+		return;
+	lease->is_waiting = true;
+	if (delivery_locate(&lease->delivery, lease->init.pidfd,
+		    container->volumes[lease->target].target, on_located) < 0)
+		on_located(&lease->delivery, -ECONNRESET, "mayfly-mounter is being restarted");
+}
+
+static void on_adopted(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+
+	if (!lease_step_done(lease))
+		return;
+	if (status < 0) {
+		trail_add(&lease->trail, STEP_FAILED, "adopt", "%s", detail);
+		lease->target++;
+	}
+	locate_next(lease);
+}
+
+/* Armed before everything of ours died: the container may be the only one that still has it. What
+ * it shows now has been without its guard, so it is never filled: refilling makes new files. */
+static bool adopt_from_container(struct lease *lease)
+{
+	const struct container_facts *container = &lease->container;
+	struct lease_context *context = lease->context;
+
+	if (lease->delivery.phase != PHASE_EMPTY || lease->target >= container->volumes_count)
+		return false;
+	lease->is_waiting = true;
+	if (delivery_adopt(&lease->delivery, lease->group, lease->init.pidfd,
+		    context->engine_pidfds[lease->engine], container->volumes[lease->target].target,
+		    on_adopted) < 0)
+		on_adopted(&lease->delivery, -ECONNRESET, "mayfly-mounter is being restarted");
+	return true;
+}
+
+/* Pins the process that the engine names, then looks for the delivery in it. */
+static void verify(struct lease *lease)
+{
+	struct lease_context *context = lease->context;
+	struct mayfly_error err;
+	int r = container_process_pin(
+		&context->roots, lease->container.pid, lease->container.id, &lease->init, &err);
+
+	if (r == 0)
+		r = descriptor_watch_init(&lease->init_watch, context->loop, &lease->handles,
+			lease->init.pidfd, on_init_ended, &err);
+	if (r < 0) {
+		trail_add(&lease->trail, STEP_NOTED, "start", "%s", err.text);
+		start_is_over(lease);
+		return;
+	}
+	lease->state = LEASE_STARTING;
+	lease->target = 0;
+	locate_next(lease);
+}
+
+void lease_start_next(struct lease *lease)
+{
+	if (lease->state != LEASE_ARMED || lease->is_waiting || lease->starts_count == 0 ||
+		!mounter_link_is_up(lease->context->mounter))
+		return;
+	lease->container = lease->starts[0];
+	lease->starts_count--;
+	memmove(lease->starts, lease->starts + 1, lease->starts_count * sizeof *lease->starts);
+	verify(lease);
+}
+
+void lease_keep_start(struct lease *lease, const struct container_facts *facts)
+{
+	struct container_facts *list =
+		reallocarray(lease->starts, lease->starts_count + 1, sizeof *list);
+
+	if (!list)
+		return;
+	lease->starts = list;
+	list[lease->starts_count++] = container_facts_ref(facts);
+}
+
+void lease_on_start(struct lease *lease, const struct container_facts *facts)
+{
+	if (lease->state > LEASE_STARTING || lease->state == LEASE_NEW)
+		return;
+	/* Another container has this delivery, as the runtime's own bundle says. */
+	if (lease->bundled_id[0] && strcmp(lease->bundled_id, facts->id) != 0)
+		return;
+	lease_keep_start(lease, facts);
+	lease_start_next(lease);
+}
+
+/* What will run is known 200 ms before it runs: files that it gets are put in place before it can
+ * look. */
+void lease_on_bundle(struct lease *lease, const char *id, uint32_t uid, uint32_t gid)
+{
+	const struct container_facts *named = NULL;
+	struct container_facts facts;
+	struct plan plan = { 0 };
+	bool is_same = false;
+
+	if (lease->state != LEASE_ARMED || lease->is_waiting || lease->bundled_id[0])
+		return;
+	(void)snprintf(lease->bundled_id, sizeof lease->bundled_id, "%s", id);
+	for (size_t i = 0; i < lease->candidates_count; i++)
+		if (strcmp(lease->candidates[i].id, id) == 0)
+			named = &lease->candidates[i];
+	trail_add(&lease->trail, STEP_NOTED, "bundle",
+		"the runtime mounts this delivery into container %.12s", id);
+	if (!named)
+		/* Its start tells its facts; until then it keeps what is armed. */
+		return;
+	facts = *named;
+	/* The runtime's numbers are what will be; those from the passwd file were looked up. */
+	facts.user_error = NULL;
+	facts.uid = uid;
+	facts.gid = gid;
+	if (!decide(lease, &facts, &plan, &is_same))
+		return;
+	if (!is_same)
+		change_plan(lease, &plan);
+	plan_done(&plan);
+}

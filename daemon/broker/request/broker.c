@@ -1,0 +1,223 @@
+#include "daemon/broker/request/broker.h"
+
+#include "daemon/broker/request/request_flow.h"
+#include "proto/fd_passing.h"
+#include "proto/log.h"
+#include "proto/supervisor_protocol.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+uint64_t seconds_since_boot(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec;
+}
+
+void time_text(char text[32], int64_t unix_s)
+{
+	const time_t seconds = unix_s;
+	struct tm parts;
+
+	(void)gmtime_r(&seconds, &parts);
+	(void)strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &parts);
+}
+
+void broker_locked_text(const struct broker *broker, char *text, size_t size)
+{
+	/* "2026-11-22T03:12:00Z": the day is known to whoever reads it. */
+	const char *since = broker->locked_since;
+
+	if (since[0] && strlen(since) > 16)
+		(void)snprintf(text, size, "locked since %.5s; run `mayfly unlock`", since + 11);
+	else
+		(void)snprintf(text, size, "locked since boot; run `mayfly unlock`");
+}
+
+void broker_wake(struct broker *broker)
+{
+	/* Not from here: whoever calls may be in the middle of one of them. */
+	if (!broker->is_stopping)
+		deadline_arm(&broker->waking, 0);
+}
+
+/* Each of those that wait is looked at once; what a look adds comes later. */
+static void on_waking(struct deadline *deadline)
+{
+	struct broker *broker = container_of(deadline, struct broker, waking);
+	struct mount_request *request;
+	size_t count = 0;
+
+	TAILQ_FOREACH(request, &broker->waiting, entry)
+	count++;
+	while (count-- > 0 && (request = TAILQ_FIRST(&broker->waiting))) {
+		TAILQ_REMOVE(&broker->waiting, request, entry);
+		TAILQ_INSERT_TAIL(&broker->waiting, request, entry);
+		mount_request_wake(request);
+	}
+}
+
+void broker_init_waking(struct broker *broker)
+{
+	TAILQ_INIT(&broker->waiting);
+	handle_group_init(&broker->handles, broker->on_handles_empty);
+	deadline_init(&broker->waking, broker->loop, &broker->handles, on_waking);
+}
+
+void broker_set_config(struct broker *broker, struct config *config)
+{
+	config_free(broker->config);
+	broker->config = config;
+	broker->leases.sources.config = config;
+}
+
+void broker_set_policy(struct broker *broker, struct policy *policy)
+{
+	if (broker->leases.policy)
+		policy_unref(broker->leases.policy);
+	broker->leases.policy = policy;
+}
+
+const char **broker_set_names(const struct config *config, size_t *ret_count)
+{
+	const char **names = calloc(config->sets_count + 1, sizeof *names);
+
+	*ret_count = names ? config->sets_count : 0;
+	for (size_t i = 0; i < *ret_count; i++)
+		names[i] = config->sets[i].name;
+	return names;
+}
+
+/* What this process was born with and cannot change. */
+static void note_restart_needed(
+	const struct broker *broker, const struct config *config, json_t *restart_needed)
+{
+	bool is_same = config->engines_count == broker->engines_count;
+
+	for (size_t i = 0; is_same && i < broker->engines_count; i++)
+		is_same =
+			strcmp(config->engines[i].name, broker->engines[i].name) == 0 &&
+			strcmp(config->engines[i].plugin_name, broker->engines[i].plugin_name) ==
+				0 &&
+			strcmp(config->engines[i].socket, broker->config->engines[i].socket) == 0 &&
+			strcmp(config->engines[i].exec_root,
+				broker->config->engines[i].exec_root) == 0;
+	if (!is_same)
+		(void)json_array_append_new(restart_needed, json_string("engines"));
+	if (strcmp(config->user, broker->config->user) != 0)
+		(void)json_array_append_new(restart_needed, json_string("user"));
+	if (strcmp(config->operator_group, broker->config->operator_group) != 0)
+		(void)json_array_append_new(restart_needed, json_string("operator_group"));
+}
+
+int broker_reload(struct broker *broker, struct complaints *complaints, struct complaints *notes,
+	json_t *restart_needed, struct mayfly_error *err)
+{
+	struct config *config = NULL;
+	struct policy *policy = NULL;
+	const char **sets;
+	size_t sets_count;
+	int r = config_load(broker->root, &config, complaints, err);
+
+	if (r < 0)
+		return r;
+	sets = broker_set_names(config, &sets_count);
+	r = sets ? policy_load(broker->root, sets, sets_count, &policy, complaints, notes, err)
+		 : error_errno(err, -ENOMEM, "reload");
+	free(sets);
+	if (r < 0) {
+		config_free(config);
+		return r;
+	}
+	if (broker->config)
+		note_restart_needed(broker, config, restart_needed);
+	broker_set_config(broker, config);
+	broker_set_policy(broker, policy);
+	return 0;
+}
+
+static void on_recorded(void *data, int status)
+{
+	(void)data;
+	if (status < 0)
+		log_error("a record is missing from the audit file: %s", strerrordesc_np(-status));
+}
+
+void broker_audit(struct broker *broker, json_t *record)
+{
+	const int r =
+		record ? audit_queue_append(broker->leases.audit, record, on_recorded, NULL, NULL)
+		       : -ENOMEM;
+
+	if (r < 0)
+		on_recorded(NULL, r);
+	json_decref(record);
+}
+
+void broker_want_host_key(
+	struct broker *broker, void (*on_host_key)(void *data, int status), void *data)
+{
+	const struct control_record record = { .type = CONTROL_NEED_HOST_KEY };
+
+	/* One at a time: an init and a key add at once are one person's mistake. */
+	if (broker->on_host_key) {
+		on_host_key(data, -EBUSY);
+		return;
+	}
+	broker->on_host_key = on_host_key;
+	broker->on_host_key_data = data;
+	/* If the supervisor has gone, so are we in a moment. */
+	(void)fd_send(broker->control, &record, sizeof record, NULL, 0);
+}
+
+/* A small fact that is written in the background. */
+struct fact {
+	struct work_item work;
+	struct state_db *state;
+	char name[128], value[4096];
+};
+
+static void run_fact(struct work_item *work)
+{
+	struct fact *fact = container_of(work, struct fact, work);
+	struct mayfly_error err;
+
+	if (state_db_fact_put(fact->state, fact->name, fact->value, &err) < 0)
+		log_error("remember %s: %s", fact->name, err.text);
+}
+
+static void on_fact(struct work_item *work, bool is_abandoned)
+{
+	(void)is_abandoned;
+	free(container_of(work, struct fact, work));
+}
+
+void broker_remember(struct broker *broker, const char *engine, const char *what, const char *value)
+{
+	struct fact *fact = calloc(1, sizeof *fact);
+
+	if (!fact)
+		return;
+	fact->work = (struct work_item){ .run = run_fact, .on_done = on_fact };
+	fact->state = broker->state;
+	(void)snprintf(fact->name, sizeof fact->name, "engine.%s.%s", engine, what);
+	(void)snprintf(fact->value, sizeof fact->value, "%s", value);
+	serial_queue_add(&broker->leases.savings, &fact->work);
+}
+
+void broker_note_engine_process(
+	struct broker *broker, const struct broker_engine *engine, pid_t pid)
+{
+	uint64_t ticks = 0;
+	char value[64];
+
+	if (process_start_time(&broker->leases.roots, pid, &ticks) < 0)
+		return;
+	(void)snprintf(value, sizeof value, "%d %llu", pid, (unsigned long long)ticks);
+	broker_remember(broker, engine->name, "process", value);
+}

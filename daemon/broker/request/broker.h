@@ -1,0 +1,103 @@
+/* Everything that a request can reach. One for the process; made by broker_start(), owned by main.
+ * Loop thread only, but for what says otherwise (store, state_db, arena). */
+#pragma once
+
+#include "daemon/broker/audit/audit_queue.h"
+#include "daemon/broker/config/config.h"
+#include "daemon/broker/identity/engine_link.h"
+#include "daemon/broker/lease/lease.h"
+#include "daemon/broker/policy/policy.h"
+#include "daemon/broker/store/state_db.h"
+#include "daemon/broker/store/store.h"
+#include "proto/error.h"
+#include "proto/secret.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+struct mount_request;
+TAILQ_HEAD(mount_requests, mount_request);
+
+/* One configured engine, as this process was born with it. */
+struct broker_engine {
+	struct broker *broker;
+	unsigned index;
+	char *name;
+	char *plugin_name;
+	int plugin_socket; /* listening */
+	bool was_synchronised;
+};
+
+struct broker {
+	uv_loop_t *loop;
+	struct handle_group handles; /* of what this struct has itself */
+	void (*on_handles_empty)(struct handle_group *handles);
+	struct deadline waking;
+	char *root; /* "" or the directory below which everything of ours is */
+	struct config *config;
+	struct arena *arena;
+	struct store *store;
+	struct state_db *state;
+	struct audit *audit;
+	struct value_keeper keeper;
+	struct lease_context leases; /* with policy, audit queue, mounter, guard */
+	struct broker_engine engines[MAYFLY_ENGINES_MAX];
+	size_t engines_count;
+	struct mount_requests waiting; /* for unlocking, an engine, a free group */
+	bool is_adopted;	       /* what was left by processes before us has been taken up */
+	bool is_stopping;
+	int host_key; /* descriptor, or -1 */
+	char locked_since[32];
+	json_t *refused_while_locked; /* names of containers */
+	json_t *problems;	      /* sentences for `mayfly status` */
+	/* the supervisor's answer to a wish for a host key */
+	void (*on_host_key)(void *data, int status);
+	void *on_host_key_data;
+	int control;
+};
+
+/* Makes what broker_wake() needs; loop and on_handles_empty are set. */
+void broker_init_waking(struct broker *broker);
+
+/* What waited for something may go on: an unlocked store, a connected engine, a free group, an
+ * ended lease. */
+void broker_wake(struct broker *broker);
+
+/* Takes a new configuration or policy over; the old ones go when nobody uses them. */
+void broker_set_config(struct broker *broker, struct config *config);
+void broker_set_policy(struct broker *broker, struct policy *policy);
+
+/* Reads both again: all or nothing. COMPLAINTS and NOTES as in policy_load(). RESTART_NEEDED gets
+ * the names of changed keys that only a restart of mayflyd puts into force. */
+int broker_reload(struct broker *broker, struct complaints *complaints, struct complaints *notes,
+	json_t *restart_needed, struct mayfly_error *err);
+
+/* Asks the supervisor for the host key file, made if it is not there. ON_HOST_KEY is called from
+ * the loop. */
+void broker_want_host_key(
+	struct broker *broker, void (*on_host_key)(void *data, int status), void *data);
+
+/* The sets' names as policy_parse() wants them, in an array that the caller frees (not the names).
+ */
+const char **broker_set_names(const struct config *config, size_t *ret_count);
+
+/* Appends an audit record of an operator's action: who, what, how it ended. Takes RECORD over. */
+void broker_audit(struct broker *broker, json_t *record);
+
+/* Seconds since the machine has started. */
+uint64_t seconds_since_boot(void);
+/* RFC 3339 UTC. */
+void time_text(char text[32], int64_t unix_s);
+
+/* "locked since boot 03:12; run `mayfly unlock`": what a refusal of a locked store says. */
+void broker_locked_text(const struct broker *broker, char *text, size_t size);
+
+/* Remembers VALUE as the fact "engine.ENGINE.WHAT", in the background. */
+void broker_remember(
+	struct broker *broker, const char *engine, const char *what, const char *value);
+
+/* Remembers which process ENGINE is, for the time after our next start. */
+void broker_note_engine_process(
+	struct broker *broker, const struct broker_engine *engine, pid_t pid);

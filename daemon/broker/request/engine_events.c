@@ -1,0 +1,141 @@
+#include "daemon/broker/request/engine_events.h"
+
+#include "proto/cleanup.h"
+#include "proto/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Every lease of this engine whose volume the container uses: one of them may be the one that it
+ * has. */
+static void tell_leases(struct broker_engine *engine, const struct container_facts *facts)
+{
+	struct lease *lease, *next;
+
+	for (lease = TAILQ_FIRST(&engine->broker->leases.leases); lease; lease = next) {
+		next = TAILQ_NEXT(lease, entry);
+		if (lease->engine != engine->index)
+			continue;
+		for (size_t i = 0; i < facts->volumes_count; i++)
+			if (strcmp(facts->volumes[i].name, lease->volume) == 0) {
+				lease_on_start(lease, facts);
+				break;
+			}
+	}
+}
+
+static void end_leases(struct broker_engine *engine, const char *id)
+{
+	struct lease *lease, *next;
+
+	for (lease = TAILQ_FIRST(&engine->broker->leases.leases); lease; lease = next) {
+		next = TAILQ_NEXT(lease, entry);
+		/* Its init is watched: `die` is the second way to hear of it. A pidfd that still
+		 * lives is the truth. */
+		if (lease->engine == engine->index && lease->container.object &&
+			strcmp(lease->container.id, id) == 0 && !lease_is_alive(lease) &&
+			lease->state != LEASE_ENDED)
+			lease_end(lease, "the container has ended");
+	}
+}
+
+/* Its place in the cgroup tree tells it from others, whether it has a secret or not. */
+static void know(struct broker_engine *engine, const char *id, pid_t pid)
+{
+	struct lease_context *leases = &engine->broker->leases;
+	struct cgroup_identity identity;
+
+	if (cgroup_identity_of(&leases->roots, pid, -1, id, &identity) == 0)
+		known_containers_add(leases->known, engine->index, id, &identity);
+}
+
+static void on_event(void *data, enum engine_event event, const char *id, bool by_bundle,
+	const struct container_facts *facts)
+{
+	struct broker_engine *engine = data;
+
+	switch (event) {
+	case ENGINE_START:
+		if (facts && facts->pid > 0)
+			know(engine, id, facts->pid);
+		if (facts)
+			tell_leases(engine, facts);
+		if (by_bundle)
+			log_notice("engine %s does not answer yet; container %.12s has started, as "
+				   "its bundle says",
+				engine->name, id);
+		break;
+	case ENGINE_DIE:
+	case ENGINE_DESTROY:
+		known_containers_remove(engine->broker->leases.known, id);
+		end_leases(engine, id);
+		break;
+	case ENGINE_CREATE:
+	case ENGINE_EVENT_INVALID:
+		break;
+	}
+}
+
+static void on_bundle(void *data, const char *id, const char *mount_id, uint32_t uid, uint32_t gid)
+{
+	struct broker_engine *engine = data;
+	struct lease *lease = lease_find(&engine->broker->leases, mount_id);
+
+	if (lease && lease->engine == engine->index)
+		lease_on_bundle(lease, id, uid, gid);
+}
+
+static void on_running(void *data, const char *id, pid_t pid, const struct container_facts *facts)
+{
+	struct broker_engine *engine = data;
+
+	know(engine, id, pid);
+	if (facts)
+		tell_leases(engine, facts);
+}
+
+static void on_state(void *data, const struct engine_status *status)
+{
+	struct broker_engine *engine = data;
+
+	if (status->state == ENGINE_CONNECTED && status->data_root[0])
+		broker_remember(engine->broker, engine->name, "data_root", status->data_root);
+	if (status->state == ENGINE_CONNECTED)
+		/* Everything that runs is told again. */
+		known_containers_forget_engine(engine->broker->leases.known, engine->index);
+	broker_wake(engine->broker);
+}
+
+static void on_synchronised(void *data)
+{
+	struct broker_engine *engine = data;
+
+	engine->was_synchronised = true;
+	broker_wake(engine->broker);
+}
+
+int engine_events_open(struct broker *broker, unsigned index, struct mayfly_error *err)
+{
+	const struct engine_callbacks callbacks = { .on_event = on_event,
+		.on_bundle = on_bundle,
+		.on_running = on_running,
+		.on_state = on_state,
+		.on_synchronised = on_synchronised,
+		.data = &broker->engines[index] };
+
+	return engine_link_new(broker->loop, broker->engines[index].name, &callbacks,
+		&broker->leases.engines[index], err);
+}
+
+int engine_events_connect(struct broker *broker, unsigned index, int fd, struct mayfly_error *err)
+{
+	AUTO_FREE char *data_root = NULL;
+	char name[128];
+
+	(void)snprintf(name, sizeof name, "engine.%s.data_root", broker->engines[index].name);
+	/* A quick read; without it mayfly-engine waits for the engine to tell. */
+	(void)state_db_fact(broker->state, name, &data_root, NULL);
+	return engine_link_replace(broker->leases.engines[index], fd, data_root, err);
+}

@@ -111,14 +111,15 @@ struct policy_text {
 /* Parses and checks COUNT files as one policy: schema, unknown keys, values, duplicate names,
  * impossible matches, two grants that can give one container the same file. SETS are the known
  * sets' names. NOTES gets what is right but worth knowing (grants that rest on strings that engine
- * users choose). Returns 0 and a policy with one reference; -EINVAL with COMPLAINTS filled. Does no
- * I/O. */
+ * users choose). Returns 0 and a policy with one reference; -EINVAL with COMPLAINTS filled;
+ * -ENOMEM. Does no I/O. */
 int policy_parse(const struct policy_text *files, size_t count, const char *const *sets,
 	size_t sets_count, struct policy **ret_policy, struct complaints *complaints,
 	struct complaints *notes);
 
-/* Reads ROOT/etc/mayfly/policy.d/*.json in the order of their names and parses them. No directory:
- * an empty policy. Blocks on file reads. Returns as policy_parse(), or a negative errno of a read.
+/* Reads every .json file in ROOT/etc/mayfly/policy.d, in the order of their names, and parses them.
+ * No directory: an empty policy. Blocks on file reads. Returns as policy_parse(), or a negative
+ * errno of a read.
  */
 int policy_load(const char *root, const char *const *sets, size_t sets_count,
 	struct policy **ret_policy, struct complaints *complaints, struct complaints *notes,
@@ -128,7 +129,9 @@ int policy_load(const char *root, const char *const *sets, size_t sets_count,
 struct policy *policy_ref(struct policy *policy);
 void policy_unref(struct policy *policy); /* NULL is fine */
 
-/* One chosen file of `driver_opts: { files: "..." }`. */
+/* One chosen file of `driver_opts: { files: "..." }`. What it says of the owner counts where the
+ * entry says nothing; it must equal the entry's uid and gid, and may only narrow the entry's mode.
+ */
 struct file_choice {
 	char path[MAYFLY_FILE_PATH_SIZE];     /* as the grant calls it */
 	char new_path[MAYFLY_FILE_PATH_SIZE]; /* as this volume calls it */
@@ -170,13 +173,21 @@ struct plan {
 	enum grant_release release; /* the strictest */
 };
 
-/* Decides which files FACTS gets in volume VOLUME with OPTIONS and stores them in *RET_PLAN, which
- * the caller owns. Every step goes to TRAIL. ENVIRONMENT may be NULL (then grants without `set` are
- * refused). Returns 0; -EPERM with the reason in ERR, in the words of experience.md section 7
- * (without "mayfly: "). */
-int policy_decide(struct policy *policy, const struct container_facts *facts, const char *volume,
-	const struct volume_options *options, const char *environment, struct trail *trail,
-	struct plan *ret_plan, struct mayfly_error *err);
+/* Who asks, and where. Everything is borrowed. */
+struct policy_question {
+	const struct container_facts *facts;
+	const char *volume;
+	const struct volume_options *options; /* NULL: none */
+	const char *environment; /* NULL: not chosen; then grants without `set` are refused */
+	int cgroup_version;	 /* of the engine; all but 1 are judged as 2, the strict one */
+};
+
+/* Decides which files QUESTION's container gets in its volume and stores them in *RET_PLAN, which
+ * the caller owns until plan_done(). Every step goes to TRAIL. Does no I/O.
+ * Returns 0; -EPERM with the reason in ERR, in the words of experience.md section 7 (without
+ * "mayfly: "); -ENOMEM. */
+int policy_decide(struct policy *policy, const struct policy_question *question,
+	struct trail *trail, struct plan *ret_plan, struct mayfly_error *err);
 
 /* True when both give the same files of the same owner from the same entries of the same policy. */
 bool plan_equal(const struct plan *a, const struct plan *b);

@@ -44,6 +44,10 @@ enum posture_key posture_violation(const struct policy_require *require,
 enum posture_key posture_running_violation(
 	const struct policy_require *require, const struct running_posture *running);
 
+/* True when root in the container may read files of every owner (CAP_DAC_OVERRIDE is in the
+ * engine's default). For warnings, not for decisions. */
+bool posture_root_reads_all(const struct container_facts *facts);
+
 /* "a privileged container; remove `privileged: true`": what was found and what to change. */
 const char *posture_advice(enum posture_key key);
 

@@ -109,6 +109,7 @@ struct lease {
 	struct plan plan;
 	struct plan next_plan; /* while its values are fetched */
 	json_t *used;	       /* the versions: [{"path", "set", "name", "version"}] */
+	json_t *grants;	       /* the names of the plan's grants */
 	struct openers waiting;
 	unsigned denied; /* openers, for the audit's rate */
 	uint64_t denied_told_ms;

@@ -393,9 +393,8 @@ static void verify(struct lease *lease)
 	int r = container_process_pin(
 		&context->roots, lease->container.pid, lease->container.id, &lease->init, &err);
 
-	if (r == 0)
-		r = descriptor_watch_init(&lease->init_watch, context->loop, &lease->handles,
-			lease->init.pidfd, on_init_ended, &err);
+	if (r == 0 && !lease_watch_init(lease))
+		r = error_set(&err, -EIO, "process %d cannot be watched", lease->init.pid);
 	if (r < 0) {
 		trail_add(&lease->trail, STEP_NOTED, "start", "%s", err.text);
 		start_is_over(lease);

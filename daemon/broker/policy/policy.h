@@ -152,6 +152,8 @@ struct volume_options {
  * Returns 0; -EINVAL with the known options, or what is wrong, in ERR. */
 int volume_options_parse(
 	json_t *options, struct volume_options *ret_options, struct mayfly_error *err);
+/* Returns 0 or -ENOMEM; the copy is the caller's. */
+int volume_options_copy(const struct volume_options *options, struct volume_options *ret_copy);
 void volume_options_done(struct volume_options *options);
 
 struct plan_file {

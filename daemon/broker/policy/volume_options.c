@@ -188,6 +188,19 @@ int volume_options_parse(
 	return 0;
 }
 
+int volume_options_copy(const struct volume_options *options, struct volume_options *ret_copy)
+{
+	struct volume_options copy = *options;
+
+	copy.files = calloc(options->files_count + 1, sizeof *copy.files);
+	if (!copy.files)
+		return -ENOMEM;
+	if (options->files_count > 0)
+		memcpy(copy.files, options->files, options->files_count * sizeof *copy.files);
+	*ret_copy = copy;
+	return 0;
+}
+
 void volume_options_done(struct volume_options *options)
 {
 	free(options->files);

@@ -1,5 +1,6 @@
 #include "daemon/broker/provider/value_fetch.h"
 
+#include "daemon/broker/loop/handle_group.h"
 #include "daemon/broker/policy/template.h"
 #include "daemon/broker/provider/set_search.h"
 #include "proto/cleanup.h"

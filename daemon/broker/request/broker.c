@@ -46,20 +46,9 @@ void broker_wake(struct broker *broker)
 		deadline_arm(&broker->waking, 0);
 }
 
-/* Each of those that wait is looked at once; what a look adds comes later. */
 static void on_waking(struct deadline *deadline)
 {
-	struct broker *broker = container_of(deadline, struct broker, waking);
-	struct mount_request *request;
-	size_t count = 0;
-
-	TAILQ_FOREACH(request, &broker->waiting, entry)
-	count++;
-	while (count-- > 0 && (request = TAILQ_FIRST(&broker->waiting))) {
-		TAILQ_REMOVE(&broker->waiting, request, entry);
-		TAILQ_INSERT_TAIL(&broker->waiting, request, entry);
-		mount_request_wake(request);
-	}
+	mount_requests_wake(container_of(deadline, struct broker, waking));
 }
 
 void broker_init_waking(struct broker *broker)

@@ -453,9 +453,19 @@ static void go_on(struct mount_request *request)
 	}
 }
 
-void mount_request_wake(struct mount_request *request)
+/* Each of those that wait is looked at once; what a look adds comes later. */
+void mount_requests_wake(struct broker *broker)
 {
-	go_on(request);
+	struct mount_request *request;
+	size_t count = 0;
+
+	TAILQ_FOREACH(request, &broker->waiting, entry)
+	count++;
+	while (count-- > 0 && (request = TAILQ_FIRST(&broker->waiting))) {
+		TAILQ_REMOVE(&broker->waiting, request, entry);
+		TAILQ_INSERT_TAIL(&broker->waiting, request, entry);
+		go_on(request);
+	}
 }
 
 /* Not from within the call that starts it: the answer never comes before that returns. */

@@ -20,5 +20,5 @@ int mount_request_start(struct broker *broker, unsigned engine, const char *volu
 /* The engine has gone: what was armed for it is wiped, ON_ANSWER is not called any more. */
 void mount_request_abandon(struct mount_request *request);
 
-/* For broker_wake(): looks again at whether REQUEST may go on. */
-void mount_request_wake(struct mount_request *request);
+/* For broker_wake(): each request that waits looks again whether it may go on. */
+void mount_requests_wake(struct broker *broker);

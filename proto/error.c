@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int set_text(struct mayfly_error *err, int code, const char *format, va_list arguments,
-	const char *reason)
+static int __attribute__((format(printf, 3, 0))) set_text(struct mayfly_error *err, int code,
+	const char *format, va_list arguments, const char *reason)
 {
 	int written;
 

@@ -123,6 +123,15 @@ static void on_recorded(void *data, int status)
 			lease, "the audit record could not be made durable; see `mayfly status`");
 		return;
 	}
+	if (lease->mode == LEASE_AFTER_START) {
+		lease_fill_inside(lease, on_filled_inside);
+		return;
+	}
+	if (lease->mode == LEASE_AT_MOUNT) {
+		/* Written and sealed since the mount. */
+		on_sealed(&lease->delivery, 0, "");
+		return;
+	}
 	lease->is_waiting = true;
 	status = delivery_write(
 		&lease->delivery, lease->context->loop, lease->context->sources.keeper, on_written);
@@ -305,6 +314,8 @@ static void on_verified(struct lease *lease)
 	}
 	if (is_same)
 		release(lease);
+	else if (lease->mode == LEASE_AT_MOUNT)
+		lease_refuse(lease, "the policy has changed since the mount");
 	else
 		change_plan(lease, &plan);
 	plan_done(&plan);

@@ -3,7 +3,6 @@ import ctypes
 import errno
 import mmap
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +41,11 @@ check(libc.mount(None, b"/", None, 16384 | (1 << 18), None))
 check(libc.mount(root.encode(), root.encode(), None, 4096 | 16384, None))
 os.makedirs(root + "/" + target, exist_ok=True)
 check(libc.mount(source.encode(), (root + "/" + target).encode(), None, 4096 | 16384, None))
+if "hanging" in rest:
+    os.makedirs(root + "/hanging", exist_ok=True)
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+    check(libc.mount(b"hanging", (root + "/hanging").encode(), b"fuse", 0,
+                     b"fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other" % fuse))
 os.chdir(root); os.mkdir("old") if not os.path.exists("old") else None
 check(libc.syscall(155, b".", b"old"))
 os.chdir("/"); check(libc.umount2(b"/old", 2))
@@ -461,21 +465,20 @@ class MounterTest(unittest.TestCase):
         with open(f"/proc/{self.mounter.process.pid}/mounts") as mounts:
             self.assertEqual(len(mounts.readlines()), 1)
 
-    def test_a_frozen_worker_is_killed_and_the_others_go_on(self):
-        """A directory that hangs below the target: FUSE is not needed, a stopped worker does."""
-        writer = self.arm()
-        os.close(writer)
-        container = self.container()
-        self.mounter.send("LOCATE", delivery=self.id, name=container.target, fds=[container.pidfd])
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:
-            children = open(f"/proc/{self.mounter.process.pid}/task/{self.mounter.process.pid}/children").read().split()
-            if children:
-                os.kill(int(children[0]), signal.SIGSTOP)
-                break
+    def test_a_hanging_file_system_costs_one_worker_and_nobody_else(self):
+        """A FUSE file system in the container whose server never answers."""
+        self.arm()
+        container = self.container("hanging")
+        begun = time.monotonic()
+        self.mounter.send("LOCATE", delivery=self.id, name="hanging/secrets", fds=[container.pidfd])
+        other = os.urandom(32)
+        reply = self.mounter.call("MAKE", delivery=other, size_bytes=1 << 20, inodes=64)
+        self.assertEqual((reply.status, reply.delivery), (0, other), "answered while the worker hangs")
+        self.assertLess(time.monotonic() - begun, 1)
+        self.call("SEAL", -errno.EBUSY)  # one operation of a delivery at a time
         reply = self.mounter.receive()
-        if children and reply.status != 0:
-            self.assertEqual(reply.status, -errno.ETIMEDOUT)
+        self.assertEqual(reply.status, -errno.ETIMEDOUT, reply)
+        self.assertLess(time.monotonic() - begun, 4)
         self.call("LOCATE", name=container.target, fds=[container.pidfd])
 
 

@@ -14,26 +14,21 @@
  * is found after a restart. Loop thread only. */
 #pragma once
 
-#include "daemon/broker/audit/audit_queue.h"
 #include "daemon/broker/delivery/delivery.h"
 #include "daemon/broker/delivery/guard_reader.h"
 #include "daemon/broker/identity/container_facts.h"
 #include "daemon/broker/identity/container_process.h"
-#include "daemon/broker/identity/engine_link.h"
-#include "daemon/broker/identity/known_containers.h"
+#include "daemon/broker/lease/lease_context.h"
 #include "daemon/broker/loop/deadline.h"
 #include "daemon/broker/loop/descriptor_watch.h"
-#include "daemon/broker/loop/serial_queue.h"
 #include "daemon/broker/policy/policy.h"
 #include "daemon/broker/provider/value_fetch.h"
-#include "daemon/broker/store/state_db.h"
 #include "proto/error.h"
 
 #include <stdbool.h>
 #include <sys/queue.h>
 
 #define LEASE_START_DEADLINE_MS 120000 /* armed without a start */
-#define LEASE_ENGINES_MAX	MAYFLY_ENGINES_MAX
 
 enum lease_state {
 	LEASE_NEW = 0,
@@ -51,30 +46,6 @@ enum lease_release_mode {
 	LEASE_GUARDED = 0,
 	LEASE_AFTER_START, /* a fresh tmpfs is moved over the target once the start is verified */
 	LEASE_AT_MOUNT,	   /* at Mount, for exactly one candidate */
-};
-
-struct lease;
-TAILQ_HEAD(leases, lease);
-
-/* What leases stand on; the broker owns it all and outlives every lease. */
-struct lease_context {
-	uv_loop_t *loop;
-	struct mounter_link *mounter;
-	uint32_t mounter_abilities; /* MOUNTER_HAS_* */
-	struct guard *guard;
-	struct cgroup_roots roots;
-	struct known_containers *known;
-	struct value_sources sources; /* with the present configuration */
-	struct policy *policy;	      /* the present one */
-	struct state_db *state;
-	struct serial_queue savings; /* writes to it */
-	struct audit_queue *audit;
-	struct engine_link *engines[LEASE_ENGINES_MAX];
-	int engine_pidfds[LEASE_ENGINES_MAX]; /* the engine's process, from its plugin connections;
-						 -1 */
-	const char *volumes_path;
-	struct leases leases;
-	void (*on_ended)(struct lease_context *context); /* a lease or a group has become free */
 };
 
 struct lease {

@@ -29,7 +29,9 @@ OTHERS = {
     "daemon/privilege": ["proto", "include/mayfly"],
     "daemon/supervisor": ["daemon/privilege", "proto", "include/mayfly"],
     "daemon/mounter": ["daemon/privilege", "proto", "include/mayfly"],
-    "daemon/engine": ["daemon/privilege", "proto", "include/mayfly"],
+    "daemon/engine": ["daemon/engine/api", "daemon/engine/facts", "daemon/privilege", "proto", "include/mayfly"],
+    "daemon/engine/api": ["daemon/engine/facts", "proto", "include/mayfly"],
+    "daemon/engine/facts": ["proto", "include/mayfly"],
     "client/lib": ["include/mayfly"],
     "client/cli": ["client/cli", "proto", "include/mayfly"],
 }

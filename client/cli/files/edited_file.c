@@ -13,10 +13,10 @@
 
 static int refuse(const char *what, const char *path, int code, struct mayfly_error *err)
 {
-	if (code == -EACCES || code == -EPERM)
+	if ((code == -EACCES || code == -EPERM) && strstr(path, "etc/mayfly"))
 		return error_set(err, code,
 			"%s '%s': %s\nfiles below /etc/mayfly are root's: run it as root", what,
-			path, strerrordesc_np(-code));
+			path, strerror(-code));
 	if (code == -ELOOP)
 		return error_set(err, code,
 			"%s '%s': it is a symbolic link\nedit the file that it points to", what,

@@ -119,16 +119,17 @@ static int ask_init(struct cli *cli, const struct recovery_key *key, int passphr
 	return r;
 }
 
-static void tell(bool by_passphrase)
+static void tell(const struct cli *cli, bool by_passphrase)
 {
 	if (by_passphrase)
 		say_aside("The store is made and unlocked. After each boot it waits for `mayfly "
 			  "unlock`.\n");
 	else
-		say_aside("The store is made and unlocked. /etc/mayfly/host.key unlocks it at "
+		say_aside("The store is made and unlocked. %s/etc/mayfly/host.key unlocks it at "
 			  "start.\nThat key lies on the same disk as the store: who takes both "
 			  "can read every value.\n`mayfly key add passphrase`, then `mayfly key "
-			  "remove` of the host key, ends that.\n");
+			  "remove` of the host key, ends that.\n",
+			cli->root);
 }
 
 int init_run(struct cli *cli, struct mayfly_error *err)
@@ -152,7 +153,7 @@ int init_run(struct cli *cli, struct mayfly_error *err)
 		recovery_key_abandon(cli, &key);
 		return r;
 	}
-	tell(by_passphrase);
+	tell(cli, by_passphrase);
 	r = recovery_key_hand_over(cli, &key, err);
 	return r < 0 ? r : CLI_DONE;
 }

@@ -110,7 +110,7 @@ int key_add_run(struct cli *cli, struct mayfly_error *err)
 	r = ask_add(cli, "host_key", NULL, -1, &reply, err);
 	if (r < 0)
 		return r;
-	say_aside("/etc/mayfly/host.key lies on the same disk as the store\n");
+	say_aside("%s/etc/mayfly/host.key lies on the same disk as the store\n", cli->root);
 	return tell_added(cli, reply);
 }
 

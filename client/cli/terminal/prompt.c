@@ -46,8 +46,12 @@ static int silence_begin(struct silence *silence, struct mayfly_error *err)
 	if (tcgetattr(STDIN_FILENO, &silence->before) != 0)
 		return error_errno(err, -errno, "ask the terminal for its settings");
 	signal_caught = 0;
-	for (size_t i = 0; i < WATCHED; i++)
+	for (size_t i = 0; i < WATCHED; i++) {
 		(void)sigaction(watched_signals[i], &action, &silence->handlers[i]);
+		/* What nohup(1) or a shell has switched off stays off. */
+		if (silence->handlers[i].sa_handler == SIG_IGN)
+			(void)sigaction(watched_signals[i], &silence->handlers[i], NULL);
+	}
 	silent = silence->before;
 	silent.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
 	silent.c_lflag |= ICANON | ISIG;

@@ -1,0 +1,123 @@
+#include "client/cli/command_line/arguments.h"
+#include "client/cli/insight/insight_verbs.h"
+#include "client/cli/operator/link.h"
+#include "client/cli/terminal/print.h"
+#include "client/cli/terminal/text.h"
+
+#include <string.h>
+
+/* Exit statuses of a monitoring plugin. */
+enum check_exit { CHECK_OK = 0, CHECK_WARNING = 1, CHECK_CRITICAL = 2 };
+
+#define LINE_WIDTH 80
+#define LEFT	   12
+
+static void print_engines(json_t *engines)
+{
+	const char *title = "engines";
+	size_t i;
+	json_t *engine;
+
+	json_array_foreach (engines, i, engine) {
+		const char *version = json_text(engine, "version");
+		const char *detail = json_text(engine, "detail");
+
+		say("%-*s%s: %s%s%s%s%s\n", LEFT, title, json_text(engine, "name"),
+			json_text(engine, "state"), version[0] ? ", version " : "", version,
+			detail[0] ? "; " : "", detail);
+		title = "";
+	}
+}
+
+static void print_list(const char *title, json_t *list, enum paint paint)
+{
+	size_t i;
+	json_t *item;
+
+	json_array_foreach (list, i, item) {
+		say_painted(paint, "%-*s", LEFT, title);
+		say_wrapped(LEFT, LINE_WIDTH, json_string_value(item));
+		title = "";
+	}
+}
+
+static void print_status(json_t *status)
+{
+	const char *environment = json_text(status, "environment");
+	const char *state = json_text(status, "state"), *detail = json_text(status, "detail");
+	const bool is_well = strcmp(state, "unlocked") == 0;
+
+	say("%-*s%s\n", LEFT, "broker", json_text(status, "version"));
+	say("%-*s", LEFT, "store");
+	say_painted(is_well ? PAINT_GOOD : PAINT_BAD, "%s", state);
+	say("%s%s\n", detail[0] ? "; " : "", detail);
+	say("%-*s%s\n", LEFT, "environment", environment[0] ? environment : "(none)");
+	say("%-*s%lld, grants %lld\n", LEFT, "secrets", (long long)json_number(status, "secrets"),
+		(long long)json_number(status, "grants"));
+	say("%-*s%lld armed, %lld released\n", LEFT, "deliveries",
+		(long long)json_number(status, "armed"),
+		(long long)json_number(status, "released"));
+	print_engines(json_object_get(status, "engines"));
+	say("%-*s%lld records\n", LEFT, "audit", (long long)json_number(status, "audit_records"));
+	say("%-*shead %s\n", LEFT, "", json_text(status, "audit_head"));
+	print_list("refused", json_object_get(status, "refused_while_locked"), PAINT_BAD);
+	print_list("problem", json_object_get(status, "problems"), PAINT_BAD);
+}
+
+static bool has_lost_engine(json_t *status)
+{
+	size_t i;
+	json_t *engine;
+
+	json_array_foreach (json_object_get(status, "engines"), i, engine) {
+		if (strcmp(json_text(engine, "state"), "connected") != 0)
+			return true;
+	}
+	return false;
+}
+
+/* A store that is not open refuses every start; the rest can wait for a person. */
+static enum check_exit judge(json_t *status)
+{
+	if (strcmp(json_text(status, "state"), "unlocked") != 0)
+		return CHECK_CRITICAL;
+	if (has_lost_engine(status) || json_array_size(json_object_get(status, "problems")) > 0)
+		return CHECK_WARNING;
+	return CHECK_OK;
+}
+
+static int check(json_t *status)
+{
+	static const char *const words[] = {
+		[CHECK_OK] = "OK", [CHECK_WARNING] = "WARNING", [CHECK_CRITICAL] = "CRITICAL"
+	};
+	const enum check_exit verdict = judge(status);
+	json_t *problem = json_array_get(json_object_get(status, "problems"), 0);
+	const char *more = problem ? json_string_value(problem) : json_text(status, "detail");
+
+	if (!more[0] && has_lost_engine(status))
+		more = "an engine is not connected";
+	say("MAYFLY %s - %s%s%s | secrets=%lld grants=%lld armed=%lld released=%lld\n",
+		words[verdict], json_text(status, "state"), more[0] ? ": " : "", more,
+		(long long)json_number(status, "secrets"), (long long)json_number(status, "grants"),
+		(long long)json_number(status, "armed"),
+		(long long)json_number(status, "released"));
+	return (int)verdict;
+}
+
+int status_run(struct cli *cli, struct mayfly_error *err)
+{
+	AUTO_JSON json_t *reply = NULL;
+	int r = operator_ask(cli, "Status", NULL, &reply, err);
+
+	if (r < 0)
+		return r;
+	if (cli->json) {
+		(void)print_json(json_incref(reply));
+		return argument_flag(cli->arguments, "check") ? (int)judge(reply) : CLI_DONE;
+	}
+	if (argument_flag(cli->arguments, "check"))
+		return check(reply);
+	print_status(reply);
+	return CLI_DONE;
+}

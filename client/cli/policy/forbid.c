@@ -133,7 +133,7 @@ static int finish(
 			"deliveries", deliveries));
 	say("It is forbidden for every start from now on.\n");
 	if (json_array_size(deliveries) > 0)
-		say("To take the files from those that run: docker stop, or docker restart.\n");
+		say("To take the files away now: docker stop CONTAINER.\n");
 	return CLI_DONE;
 }
 

@@ -3,7 +3,6 @@
 #include "unit_test.h"
 
 #include <string.h>
-#include <sys/stat.h>
 
 #define WEB(members) "{\"name\": \"shop\", \"services\": {\"web\": {" members "}}"
 
@@ -74,16 +73,29 @@ END_TEST
 
 START_TEST(the_project_of_a_directory_is_in_small_letters)
 {
-	AUTO_FREE char *name = NULL;
+	char directory[] = "/tmp/service_facts_test_XXXXXX";
+	AUTO_FREE char *project = NULL;
+	AUTO_FREE char *made = NULL;
+	AUTO_FREE char *removed = NULL;
+	AUTO_FREE char *file = NULL;
 
-	(void)mkdir("/tmp/My.Shop_1-x", 0755); /* May be there from an earlier run. */
-	name = project_of_directory("/tmp/My.Shop_1-x/..//My.Shop_1-x/.");
-	ck_assert_ptr_nonnull(name);
-	free(name);
-	ck_assert_int_eq(system("touch /tmp/My.Shop_1-x/c.yaml"), 0);
-	name = project_of_directory("/tmp/My.Shop_1-x/c.yaml");
-	ck_assert_str_eq(name, "myshop_1-x");
-	ck_assert_int_eq(system("rm -r /tmp/My.Shop_1-x"), 0);
+	ck_assert_ptr_nonnull(mkdtemp(directory));
+	made = text_format(
+		"mkdir %s/My.Shop_1-x && touch %s/My.Shop_1-x/c.yaml", directory, directory);
+	removed = text_format("rm -r %s", directory);
+	file = text_format("%s/My.Shop_1-x/../My.Shop_1-x//c.yaml", directory);
+	ck_assert_int_eq(system(made), 0);
+	project = project_of_directory(file);
+	ck_assert_str_eq(project, "myshop_1-x");
+	ck_assert_int_eq(system(removed), 0);
+}
+END_TEST
+
+START_TEST(a_file_that_is_not_there_has_no_project)
+{
+	AUTO_FREE char *project = project_of_directory("/nonexistent/c.yaml");
+
+	ck_assert_str_eq(project, "");
 }
 END_TEST
 
@@ -92,6 +104,7 @@ static void add(TCase *cases)
 	tcase_add_loop_test(cases, a_service_has, 0, sizeof rows / sizeof rows[0]);
 	tcase_add_test(cases, a_service_that_is_not_there_is_refused_with_the_nearest);
 	tcase_add_test(cases, the_project_of_a_directory_is_in_small_letters);
+	tcase_add_test(cases, a_file_that_is_not_there_has_no_project);
 }
 
 int main(void)

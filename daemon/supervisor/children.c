@@ -209,21 +209,22 @@ static void send_descriptor(const struct child *to, enum control_type type, uint
 	fd_close_p(fd);
 }
 
-/* The links of CHILD, new, with both ends held; the end of a running peer is sent to it at once. */
+/* Sees to it that CHILD's end of each of its links is held. A link whose end was given away already
+ * is renewed, and a running peer gets its new end at once. */
 static int links_prepare(struct supervisor *supervisor, struct child *child)
 {
 	struct child *broker = &supervisor->children[CHILD_BROKER];
 
 	for (size_t i = 1; i < supervisor->children_count; i++) {
 		struct child *peer = &supervisor->children[i];
+		int r;
 
-		if (child != broker && child != peer)
+		if ((child != broker && child != peer) ||
+			(child == broker ? peer->broker_end : peer->own_end) >= 0)
 			continue;
-		if (peer->broker_end < 0 || peer->own_end < 0) {
-			const int r = link_renew(peer);
-			if (r < 0)
-				return r;
-		}
+		r = link_renew(peer);
+		if (r < 0)
+			return r;
 		if (child == broker && peer->pid)
 			send_descriptor(peer, CONTROL_CHANNEL_BROKER, 0, &peer->own_end);
 		if (child == peer && broker->pid)

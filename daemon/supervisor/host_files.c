@@ -33,6 +33,24 @@ static const struct {
 	{ "/run/mayfly-volumes", 0700 },
 };
 
+/* The lock is a file of root's in the directory; the directory itself is the broker's to lock. */
+static int state_directory_lock(
+	struct supervisor *supervisor, int directory, const char *path, struct mayfly_error *err)
+{
+	AUTO_FD lock =
+		openat(directory, "mayflyd.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (lock < 0)
+		return error_errno(err, -errno, "open %s/mayflyd.lock", path);
+	if (flock(lock, LOCK_EX | LOCK_NB) != 0)
+		return errno == EWOULDBLOCK
+			       ? error_set(
+					 err, -EWOULDBLOCK, "%s is in use by another mayflyd", path)
+			       : error_errno(err, -errno, "lock %s/mayflyd.lock", path);
+	supervisor->state_lock = fd_take(&lock);
+	return 0;
+}
+
 static int state_directory_take(struct supervisor *supervisor, struct mayfly_error *err)
 {
 	const struct launch_plan *plan = &supervisor->plan;
@@ -43,14 +61,9 @@ static int state_directory_take(struct supervisor *supervisor, struct mayfly_err
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return error_errno(err, -errno, "open %s", path);
-	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-		return errno == EWOULDBLOCK ? error_set(err, -EWOULDBLOCK,
-						      "%s is in use by another mayflyd", path)
-					    : error_errno(err, -errno, "lock %s", path);
 	if (fchown(fd, plan->uid, plan->gid) != 0 || fchmod(fd, 0700) != 0)
 		return error_errno(err, -errno, "give %s to uid %u", path, plan->uid);
-	supervisor->state_directory = fd_take(&fd);
-	return 0;
+	return state_directory_lock(supervisor, fd, path, err);
 }
 
 int host_directories_make(struct supervisor *supervisor, struct mayfly_error *err)

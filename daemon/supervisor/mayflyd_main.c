@@ -290,7 +290,7 @@ static bool find_own_directory(char path[PATH_MAX])
 int main(int argc, char **argv)
 {
 	struct supervisor supervisor = {
-		.state_directory = -1,
+		.state_lock = -1,
 		.volumes = -1,
 		.host_key = -1,
 		.arena = -1,

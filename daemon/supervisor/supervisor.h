@@ -47,7 +47,7 @@ struct supervisor {
 	struct launch_plan plan;
 	struct child children[CHILDREN_MAX]; /* broker, mounter, engines */
 	size_t children_count;
-	int state_directory; /* locked: one mayflyd for one store */
+	int state_lock; /* one mayflyd for one store */
 	int volumes;
 	int host_key; /* -1: there is none */
 	int arena;    /* the mounters' mount namespace, -1 until the first one has made it */

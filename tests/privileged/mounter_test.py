@@ -109,15 +109,15 @@ class MounterTest(unittest.TestCase):
         self.addCleanup(self.mounter.close)
         self.engine = pidfd_open(os.getpid())
         self.addCleanup(os.close, self.engine)
-        self.id = os.urandom(32)
-        self.host_path = os.path.join(self.volumes, self.id.hex())
+        self.delivery = os.urandom(32)
+        self.host_path = os.path.join(self.volumes, self.delivery.hex())
 
     def unmount(self):
         LIBC.umount2(self.volumes.encode(), MNT_DETACH)
         os.rmdir(self.volumes)
 
     def call(self, op, status=0, **fields):
-        fields.setdefault("delivery", self.id)
+        fields.setdefault("delivery", self.delivery)
         reply = self.mounter.call(op, **fields)
         self.assertEqual(reply.status, status, reply)
         return reply
@@ -136,7 +136,7 @@ class MounterTest(unittest.TestCase):
 
     def try_wipe(self):
         if self.mounter.process.poll() is None:
-            self.mounter.call("WIPE", delivery=self.id)
+            self.mounter.call("WIPE", delivery=self.delivery)
 
     def container(self, *rest, source=None, target="run/secrets"):
         container = Container(source or self.host_path, target, *rest)
@@ -233,7 +233,7 @@ class MounterTest(unittest.TestCase):
         self.release(container, writer)
         container.ask("/run/secrets/password")
         self.assertEqual(container.told(), VALUE)
-        copy.ask(f"/x/{self.id.hex()}/password")
+        copy.ask(f"/x/{self.delivery.hex()}/password")
         event = self.mounter.next_event(2)
         self.assertIsNotNone(event, "the shared group is asked")
         event.answer(FAN_DENY)
@@ -269,13 +269,13 @@ class MounterTest(unittest.TestCase):
         self.arm()
         copy = Container(self.volumes, "x")
         self.addCleanup(copy.close)
-        self.call("LOCATE", -errno.ENODEV, name=f"x/{self.id.hex()}", fds=[copy.pidfd])
+        self.call("LOCATE", -errno.ENODEV, name=f"x/{self.delivery.hex()}", fds=[copy.pidfd])
 
     def test_a_link_at_the_target_is_not_followed(self):
         self.arm()
         copy = Container(self.volumes, "x")
         self.addCleanup(copy.close)
-        os.symlink(f"/x/{self.id.hex()}", f"{copy.root}/link")
+        os.symlink(f"/x/{self.delivery.hex()}", f"{copy.root}/link")
         self.call("LOCATE", -errno.ELOOP, name="link", fds=[copy.pidfd])
 
     def test_the_host_itself_is_never_the_container(self):
@@ -343,7 +343,7 @@ class MounterTest(unittest.TestCase):
         ]
         for request in hostile:
             with self.subTest(**request):
-                self.mounter.send(delivery=self.id, **request)
+                self.mounter.send(delivery=self.delivery, **request)
                 with self.assertRaises((EOFError, ConnectionResetError)):
                     self.mounter.receive()
                 self.assertNotEqual(self.mounter.process.wait(5), 0)
@@ -470,7 +470,7 @@ class MounterTest(unittest.TestCase):
         self.arm()
         container = self.container("hanging")
         begun = time.monotonic()
-        self.mounter.send("LOCATE", delivery=self.id, name="hanging/secrets", fds=[container.pidfd])
+        self.mounter.send("LOCATE", delivery=self.delivery, name="hanging/secrets", fds=[container.pidfd])
         other = os.urandom(32)
         reply = self.mounter.call("MAKE", delivery=other, size_bytes=1 << 20, inodes=64)
         self.assertEqual((reply.status, reply.delivery), (0, other), "answered while the worker hangs")

@@ -346,7 +346,7 @@ static void begin_wipe(struct lease *lease)
 	if (lease->state == LEASE_ENDING || lease->state == LEASE_ENDED)
 		return;
 	if (lease->state == LEASE_RELEASED)
-		lease_save_decision(lease, "ended", lease->end_reason);
+		lease_end_decision(lease, lease->end_reason);
 	if (lease->fetch)
 		value_fetch_abandon(lease->fetch);
 	lease->fetch = NULL;

@@ -15,6 +15,7 @@ struct saving {
 	json_t *row; /* NULL: remove it */
 	json_t *decision;
 	char *container_id, *container_name;
+	char *ended; /* the decision only gets an end */
 	bool is_refused;
 	struct mayfly_error err;
 	int status;
@@ -24,7 +25,10 @@ static void run_saving(struct work_item *work)
 {
 	struct saving *saving = container_of(work, struct saving, work);
 
-	if (saving->decision)
+	if (saving->ended)
+		saving->status = state_db_decision_end(
+			saving->state, saving->mount_id, saving->ended, &saving->err);
+	else if (saving->decision)
 		saving->status = state_db_decision_put(saving->state, saving->mount_id,
 			saving->container_id, saving->container_name, saving->is_refused,
 			saving->decision, &saving->err);
@@ -49,6 +53,7 @@ static void on_saved(struct work_item *work, bool is_abandoned)
 	json_decref(saving->decision);
 	free(saving->container_id);
 	free(saving->container_name);
+	free(saving->ended);
 	free(saving);
 }
 
@@ -185,6 +190,19 @@ void lease_save_decision(struct lease *lease, const char *outcome, const char *s
 		lease->volume, "mount_id", lease->delivery.hex, "summary", summary, "steps",
 		lease->trail.steps ? json_deep_copy(lease->trail.steps) : json_array());
 	if (saving->container_id && saving->container_name && saving->decision)
+		saving_start(lease, saving);
+	else
+		on_saved(&saving->work, true);
+}
+
+void lease_end_decision(struct lease *lease, const char *summary)
+{
+	struct saving *saving = saving_new(lease);
+
+	if (!saving)
+		return;
+	saving->ended = strdup(summary);
+	if (saving->ended)
 		saving_start(lease, saving);
 	else
 		on_saved(&saving->work, true);

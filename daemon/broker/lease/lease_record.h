@@ -11,8 +11,11 @@ void lease_unsave(struct lease *lease);
 /* The row as an object (for tests and adoption). */
 json_t *lease_to_row(const struct lease *lease);
 
-/* Saves the decision with the trail so far. OUTCOME: "granted", "refused", "pending", "ended". */
+/* Saves the decision with the trail so far. OUTCOME: "granted", "refused", "pending". */
 void lease_save_decision(struct lease *lease, const char *outcome, const char *summary);
+
+/* What was decided stays; the container has ended. */
+void lease_end_decision(struct lease *lease, const char *summary);
 
 /* An audit record of ACTION with who and what; DECISION as in audit.h, REASON may be NULL. The
  * caller owns it. */

@@ -190,7 +190,8 @@ static int fetch_file(
 	return r < 0 ? r : add_file(fetch, file->path, file->uid, file->gid, file->mode, &value);
 }
 
-/* `.mayfly.json`: what is in this generation, without a value. */
+/* `.mayfly.json`: what is in this generation, without a value. A template's file has several
+ * secrets. */
 static int add_description(struct value_fetch *fetch)
 {
 	json_t *files = json_object(), *used;
@@ -203,7 +204,9 @@ static int add_description(struct value_fetch *fetch)
 	json_array_foreach (fetch->fetched.used, i, used) {
 		const char *path = json_string_value(json_object_get(used, "path"));
 
-		(void)json_object_set_new(files, path,
+		if (!json_object_get(files, path))
+			(void)json_object_set_new(files, path, json_array());
+		(void)json_array_append_new(json_object_get(files, path),
 			json_pack("{s:s++, s:i}", "secret",
 				json_string_value(json_object_get(used, "set")), "/",
 				json_string_value(json_object_get(used, "name")), "version",

@@ -33,6 +33,8 @@ enum state_statement {
 	DECISION_DROP,
 	DECISION_PUT,
 	DECISION_TRIM,
+	DECISION_GET,
+	DECISION_CHANGE,
 	DECISION_OF,
 	DECISION_REFUSED,
 	STATE_STATEMENTS,
@@ -59,6 +61,8 @@ static const char *const statements[] = {
 	[DECISION_TRIM] = "DELETE FROM decision WHERE number IN (SELECT number FROM decision "
 			  "ORDER BY number LIMIT max(0, (SELECT count(*) FROM decision) - " TEXT_OF(
 				  STATE_DB_DECISIONS_KEPT) "))",
+	[DECISION_GET] = "SELECT decision FROM decision WHERE key = ?1",
+	[DECISION_CHANGE] = "UPDATE decision SET decision = ?2 WHERE key = ?1",
 	/* An id in full comes before a name, a name before the beginning of an id. */
 	[DECISION_OF] = "SELECT decision FROM decision WHERE container_id = ?1 OR "
 			"container_name = ?1 OR (length(?1) >= " SHORTEST_ID_PREFIX
@@ -389,6 +393,46 @@ int state_db_decision_put(struct state_db *state, const char *key, const char *c
 	bind_number(put, 4, refused);
 	bind_text(put, 5, text);
 	return write_decision(state, put, key, err);
+}
+
+/* The decision of KEY with the end put into it; *RET_TEXT is the caller's, NULL when there is no
+ * such decision. */
+static int ended_decision(struct state_db *state, const char *key, const char *summary,
+	char **ret_text, struct mayfly_error *err)
+{
+	AUTO_STATEMENT *get = db_statement(state->db, DECISION_GET);
+	AUTO_JSON *decision = NULL;
+	int r;
+
+	*ret_text = NULL;
+	bind_text(get, 1, key);
+	r = db_next(state->db, get, "read a decision", err);
+	if (r == 1)
+		r = text_to_json(state, get, 0, &decision, err);
+	if (r < 0 || !decision)
+		return r;
+	if (json_object_set_new(decision, "outcome", json_string("ended")) != 0 ||
+		json_object_set_new(decision, "summary", json_string(summary)) != 0 ||
+		json_array_append_new(json_object_get(decision, "steps"),
+			json_pack("{s:s, s:s, s:s}", "step", "end", "outcome", "noted", "evidence",
+				summary)) != 0)
+		return error_errno(err, -ENOMEM, "end a decision");
+	return json_to_text(decision, ret_text, err);
+}
+
+int state_db_decision_end(
+	struct state_db *state, const char *key, const char *summary, struct mayfly_error *err)
+{
+	AUTO_HELD *held = hold(state);
+	AUTO_STATEMENT *change = db_statement(state->db, DECISION_CHANGE);
+	AUTO_FREE char *text = NULL;
+	const int r = ended_decision(state, key, summary, &text, err);
+
+	if (r < 0 || !text)
+		return r;
+	bind_text(change, 1, key);
+	bind_text(change, 2, text);
+	return write_one(state, false, change, "end a decision", err);
 }
 
 int state_db_decision(struct state_db *state, const char *container, json_t **ret_decision,

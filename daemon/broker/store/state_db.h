@@ -47,6 +47,11 @@ int state_db_fact(
  * KEY (a second put replaces it and makes it the newest); the oldest go. */
 int state_db_decision_put(struct state_db *db, const char *key, const char *container_id,
 	const char *container_name, bool refused, json_t *decision, struct mayfly_error *err);
+/* The container of decision KEY has ended: its outcome becomes "ended", SUMMARY the summary and a
+ * last step. Unknown is fine. */
+int state_db_decision_end(
+	struct state_db *db, const char *key, const char *summary, struct mayfly_error *err);
+
 /* The newest one for CONTAINER: a name, an id or the beginning of one (at least 4 digits); NULL:
  * the newest refusal. -ENOENT when there is none. The caller owns *RET_DECISION. */
 int state_db_decision(struct state_db *db, const char *container, json_t **ret_decision,

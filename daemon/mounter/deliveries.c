@@ -11,61 +11,71 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Ids are random, so any eight bytes of one are a hash of it. Linear probing; a freed slot keeps
- * its id as a tombstone until it is used again. */
+/* Slots are dense, so that a few deliveries touch a few pages; the index finds them. Ids are
+ * random: any eight bytes of one are a hash of it. Linear probing. */
 static size_t place_of(const uint8_t *id)
 {
 	uint64_t hash;
 
 	memcpy(&hash, id, sizeof hash);
-	return hash % MOUNTER_MAX_DELIVERIES;
+	return hash % DELIVERY_INDEX_SIZE;
 }
 
-static bool was_never_used(const struct delivery *slot)
+/* Where ID stands in the index, or the free place where it would. The index is never full. */
+static size_t probe(const struct mounter *mounter, const uint8_t *id)
 {
-	static const uint8_t zero[DELIVERY_ID_BYTES];
+	size_t place = place_of(id);
 
-	return slot->phase == 0 && memcmp(slot->id, zero, sizeof zero) == 0;
+	while (mounter->delivery_index[place] != 0 &&
+		memcmp(mounter->deliveries[mounter->delivery_index[place] - 1].id, id,
+			DELIVERY_ID_BYTES) != 0)
+		place = (place + 1) % DELIVERY_INDEX_SIZE;
+	return place;
 }
 
 struct delivery *delivery_find(const struct mounter *mounter, const uint8_t *id)
 {
-	const size_t start = place_of(id);
+	const uint16_t slot = mounter->delivery_index[probe(mounter, id)];
 
-	for (size_t i = 0; i < MOUNTER_MAX_DELIVERIES; i++) {
-		struct delivery *slot = &mounter->deliveries[(start + i) % MOUNTER_MAX_DELIVERIES];
-
-		if (slot->phase != 0 && memcmp(slot->id, id, DELIVERY_ID_BYTES) == 0)
-			return slot;
-		if (was_never_used(slot))
-			return NULL;
-	}
-	return NULL;
+	return slot ? &mounter->deliveries[slot - 1] : NULL;
 }
 
 struct delivery *delivery_add(struct mounter *mounter, const uint8_t *id)
 {
-	const size_t start = place_of(id);
+	uint16_t slot = 0;
 
-	for (size_t i = 0; i < MOUNTER_MAX_DELIVERIES; i++) {
-		struct delivery *slot = &mounter->deliveries[(start + i) % MOUNTER_MAX_DELIVERIES];
-
-		if (slot->phase != 0)
-			continue;
-		*slot = (struct delivery){
-			.phase = PHASE_EMPTY, .mount = -1, .target = -1, .engine_namespace = -1
-		};
-		memcpy(slot->id, id, DELIVERY_ID_BYTES);
-		return slot;
-	}
-	return NULL;
+	while (slot < MOUNTER_MAX_DELIVERIES && mounter->deliveries[slot].phase != 0)
+		slot++;
+	if (slot == MOUNTER_MAX_DELIVERIES)
+		return NULL;
+	mounter->deliveries[slot] = (struct delivery){
+		.phase = PHASE_EMPTY, .mount = -1, .target = -1, .engine_namespace = -1
+	};
+	memcpy(mounter->deliveries[slot].id, id, DELIVERY_ID_BYTES);
+	mounter->delivery_index[probe(mounter, id)] = (uint16_t)(slot + 1);
+	return &mounter->deliveries[slot];
 }
 
-void delivery_free(struct delivery *delivery)
+/* Takes what follows a removed entry, up to the next free place, out of the index and puts it in
+ * again. */
+static void close_gap(struct mounter *mounter, size_t gap)
+{
+	mounter->delivery_index[gap] = 0;
+	for (size_t place = (gap + 1) % DELIVERY_INDEX_SIZE; mounter->delivery_index[place] != 0;
+		place = (place + 1) % DELIVERY_INDEX_SIZE) {
+		const uint16_t slot = mounter->delivery_index[place];
+
+		mounter->delivery_index[place] = 0;
+		mounter->delivery_index[probe(mounter, mounter->deliveries[slot - 1].id)] = slot;
+	}
+}
+
+void delivery_free(struct mounter *mounter, struct delivery *delivery)
 {
 	fd_close_p(&delivery->mount);
 	fd_close_p(&delivery->target);
 	fd_close_p(&delivery->engine_namespace);
+	close_gap(mounter, probe(mounter, delivery->id));
 	delivery->phase = 0;
 	delivery->is_busy = false;
 }

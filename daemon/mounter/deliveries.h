@@ -4,6 +4,9 @@
 
 #include "daemon/mounter/mounter.h"
 
+/* Twice the slots: short ways of probing. */
+#define DELIVERY_INDEX_SIZE (2 * MOUNTER_MAX_DELIVERIES)
+
 /* The delivery with ID, or NULL. */
 struct delivery *delivery_find(const struct mounter *mounter, const uint8_t *id);
 
@@ -11,7 +14,7 @@ struct delivery *delivery_find(const struct mounter *mounter, const uint8_t *id)
 struct delivery *delivery_add(struct mounter *mounter, const uint8_t *id);
 
 /* Closes what the slot holds and frees it. */
-void delivery_free(struct delivery *delivery);
+void delivery_free(struct mounter *mounter, struct delivery *delivery);
 
 /* Remembers the mount namespace of ENGINE, a pidfd (-1: unknown, taken for ours), as that of the
  * host path. */

@@ -71,7 +71,9 @@ struct mounter {
 	uint64_t mount_namespace, pid_namespace, ipc_namespace, cgroup_namespace;
 	struct kernel_abilities has;
 	struct worker workers[WORKERS_MAX];
-	struct delivery *deliveries; /* MOUNTER_MAX_DELIVERIES slots of the program's own memory */
+	struct delivery *deliveries; /* MOUNTER_MAX_DELIVERIES slots of the program's own memory,
+					used from the front */
+	uint16_t *delivery_index;    /* by hash of the id: slot + 1; 0: free */
 };
 
 /* The request's descriptors, at most two; -1 when absent. Borrowed by the operation. */

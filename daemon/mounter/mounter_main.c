@@ -30,6 +30,7 @@
 		CAPABILITY(CAP_CHOWN) | CAPABILITY(CAP_KILL))
 
 static struct delivery delivery_slots[MOUNTER_MAX_DELIVERIES];
+static uint16_t delivery_index[DELIVERY_INDEX_SIZE];
 
 static int64_t now_ms(void)
 {
@@ -249,6 +250,7 @@ int main(int argc, char **argv)
 		.broker = MOUNTER_FD_BROKER,
 		.volumes = MOUNTER_FD_VOLUMES,
 		.deliveries = delivery_slots,
+		.delivery_index = delivery_index,
 	};
 	struct mayfly_error err;
 

@@ -373,5 +373,5 @@ void mounter_settle(struct mounter *mounter, const struct mounter_request *reque
 		delivery->phase = operation->next;
 	delivery_describe(delivery, reply);
 	if (delivery->phase == PHASE_EMPTY)
-		delivery_free(delivery);
+		delivery_free(mounter, delivery);
 }

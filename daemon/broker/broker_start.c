@@ -238,15 +238,6 @@ static void on_open(struct opener *opener, void *data)
 		guard_answer(opener, false);
 }
 
-static void on_late(struct opener *opener, void *data)
-{
-	struct service *service = data;
-	struct lease *lease = lease_find_by_device(&service->broker.leases, opener->device);
-
-	if (lease && opener->owner)
-		lease_on_late(lease, opener);
-}
-
 /* --- the start, before the sandbox --- */
 
 /* One allocator arena for all threads: fewer places where bytes stay, and less memory. */
@@ -375,9 +366,7 @@ static int make_leases(
 	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
 {
 	struct lease_context *leases = &service->broker.leases;
-	const struct guard_callbacks guard = {
-		.on_open = on_open, .on_late = on_late, .data = service
-	};
+	const struct guard_callbacks guard = { .on_open = on_open, .data = service };
 	int groups[GUARD_GROUPS_MAX + 1];
 	const int first = BROKER_FD_ENGINES + 2 * (int)birth->engines_count;
 	int r;

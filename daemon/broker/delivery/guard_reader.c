@@ -161,7 +161,8 @@ static void on_late_check(struct deadline *deadline)
 				somebody_waits = true;
 				continue;
 			}
-			guard->callbacks.on_late(opener, guard->callbacks.data);
+			if (opener->on_late)
+				opener->on_late(opener);
 			guard_answer(opener, false);
 		}
 	}

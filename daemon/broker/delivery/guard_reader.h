@@ -43,11 +43,9 @@ struct opener {
 TAILQ_HEAD(openers, opener);
 
 struct guard_callbacks {
-	/* Somebody opens. The callee answers now, or keeps OPENER (sets owner) and answers later.
-	 */
+	/* Somebody opens. The callee answers now, or keeps OPENER (sets owner and on_late) and
+	 * answers later. */
 	void (*on_open)(struct opener *opener, void *data);
-	/* OPENER has waited too long; it is denied when this returns. Its owner lets go of it. */
-	void (*on_late)(struct opener *opener, void *data);
 	void *data;
 };
 

@@ -14,14 +14,12 @@ static void begin_wipe(struct lease *lease);
 
 void lease_forget_beginnings(struct lease *lease)
 {
-	for (size_t i = 0; i < lease->candidates_count; i++)
-		container_facts_done(&lease->candidates[i]);
+	lease_clear_candidates(lease);
 	for (size_t i = 0; i < lease->starts_count; i++)
 		container_facts_done(&lease->starts[i]);
-	free(lease->candidates);
 	free(lease->starts);
-	lease->candidates = lease->starts = NULL;
-	lease->candidates_count = lease->starts_count = 0;
+	lease->starts = NULL;
+	lease->starts_count = 0;
 	trail_done(&lease->trail);
 }
 
@@ -134,6 +132,15 @@ static json_t *grant_names(const struct plan *plan)
 	return names;
 }
 
+void lease_clear_candidates(struct lease *lease)
+{
+	for (size_t i = 0; i < lease->candidates_count; i++)
+		container_facts_done(&lease->candidates[i]);
+	free(lease->candidates);
+	lease->candidates = NULL;
+	lease->candidates_count = 0;
+}
+
 void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetched)
 {
 	if (lease->has_plan)
@@ -179,6 +186,11 @@ static const char *armed_as(const struct lease *lease)
 	return "attached with placeholders; opening them waits for the verified start";
 }
 
+void lease_forget_arming(struct lease *lease)
+{
+	lease->on_armed = NULL;
+}
+
 static void on_armed(struct delivery *delivery, int status, const char *detail)
 {
 	struct lease *lease = container_of(delivery, struct lease, delivery);
@@ -218,11 +230,16 @@ static void arm(struct lease *lease, void (*callback)(struct lease *, int, const
 	lease->on_armed = callback;
 	lease->on_armed_data = data;
 	lease->is_waiting = true;
-	r = delivery_arm(
-		&lease->delivery, lease->group, context->engine_pidfds[lease->engine], on_armed);
+	r = context->engine_pidfds[lease->engine] < 0
+		    ? -ESRCH
+		    : delivery_arm(&lease->delivery, lease->group,
+			      context->engine_pidfds[lease->engine], on_armed);
 	if (r < 0) {
 		lease->is_waiting = false;
-		answer_armed(lease, r, "mayfly-mounter is being restarted; try again");
+		answer_armed(lease, r,
+			r == -ESRCH
+				? "the engine's process cannot be identified; see `mayfly doctor`"
+				: "mayfly-mounter is being restarted; try again");
 		lease_end(lease, "mayfly-mounter was not there");
 	}
 }
@@ -305,6 +322,10 @@ static void on_forgot(struct delivery *delivery, int status, const char *detail)
  * while. */
 static void forget(struct lease *lease)
 {
+	if (lease->is_forgetting)
+		return;
+	lease->is_forgetting = true;
+	deadline_cancel(&lease->start_deadline);
 	if (lease->delivery.phase == PHASE_EMPTY ||
 		delivery_forget(&lease->delivery, on_forgot) < 0)
 		finish(lease);

@@ -89,7 +89,7 @@ struct lease {
 	bool is_waiting;  /* a step is under way */
 	bool is_verified; /* openers are attested from here on */
 	unsigned seal_attempts;
-	bool was_unmounted;
+	bool was_unmounted, is_forgetting;
 	struct value_fetch *fetch;
 	struct deadline start_deadline;
 	char *end_reason; /* an end is wanted */
@@ -107,6 +107,7 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 	const char *volume, const struct volume_options *options, struct lease **ret_lease,
 	struct mayfly_error *err);
 int lease_add_candidate(struct lease *lease, const struct container_facts *facts);
+void lease_clear_candidates(struct lease *lease);
 
 /* Sets what it will deliver; takes PLAN and what FETCHED holds over. Without it the delivery is
  * armed empty. */
@@ -115,6 +116,8 @@ void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetc
 /* Makes, guards, attaches, records. ON_ARMED once: 0, or why not; the lease then ends by itself. */
 void lease_arm(struct lease *lease,
 	void (*on_armed)(struct lease *lease, int status, const char *why, void *data), void *data);
+/* ON_ARMED is not called any more: whoever wanted to know has gone. */
+void lease_forget_arming(struct lease *lease);
 /* The same for a mount at `docker create`: read-only, one file, no secrets. */
 void lease_arm_decoy(struct lease *lease,
 	void (*on_armed)(struct lease *lease, int status, const char *why, void *data), void *data);
@@ -128,8 +131,6 @@ void lease_on_start(struct lease *lease, const struct container_facts *facts);
 
 /* Somebody opens a file of it. */
 void lease_on_open(struct lease *lease, struct opener *opener);
-/* It has waited too long and is denied by the guard. */
-void lease_on_late(struct lease *lease, struct opener *opener);
 
 /* Ends it: denies who waits, wipes, leaves the host path. REASON is for audit and explain. Twice is
  * fine. */

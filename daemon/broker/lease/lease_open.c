@@ -62,7 +62,6 @@ static void on_open_recorded(void *data, int status)
 	struct lease *lease = attestation->lease;
 
 	if (attestation->opener) {
-		attestation->opener->owner = NULL;
 		guard_answer(attestation->opener, status == 0);
 	}
 	free(attestation);
@@ -127,6 +126,14 @@ static bool is_in_cgroup(const struct lease *lease, const struct opener *opener)
 	       !known_containers_cross(context->known, &chain, &lease->init.cgroup);
 }
 
+static void on_late_attestation(struct opener *opener)
+{
+	struct attestation *attestation = opener->owner;
+
+	attestation->opener = NULL;
+	record_denied(attestation->lease, opener, "it could not be attested within 10 s");
+}
+
 /* Two facts are read here; the third one, of the mount namespace, only the mounter may read. */
 static void attest(struct lease *lease, struct opener *opener)
 {
@@ -145,6 +152,7 @@ static void attest(struct lease *lease, struct opener *opener)
 		.through_own_mount = opener->mount_id == lease->delivery.located.mount_id,
 	};
 	opener->owner = attestation;
+	opener->on_late = on_late_attestation;
 	handle_group_hold(&lease->handles);
 	if (mounter_link_send(
 		    lease->context->mounter, &request, pidfds, 2, on_compared, attestation) < 0) {
@@ -159,7 +167,6 @@ void lease_attest_waiting(struct lease *lease)
 
 	while ((opener = TAILQ_FIRST(&lease->waiting))) {
 		TAILQ_REMOVE(&lease->waiting, opener, waiting);
-		opener->owner = NULL;
 		attest(lease, opener);
 	}
 }
@@ -170,7 +177,6 @@ void lease_deny_waiting(struct lease *lease)
 
 	while ((opener = TAILQ_FIRST(&lease->waiting))) {
 		TAILQ_REMOVE(&lease->waiting, opener, waiting);
-		opener->owner = NULL;
 		deny(lease, opener, "the delivery is not to be had");
 	}
 }
@@ -188,6 +194,14 @@ static bool can_be_the_one(const struct lease *lease, const struct opener *opene
 			return true;
 	/* Taken up after a restart: who it was armed for is not known any more. */
 	return lease->candidates_count == 0;
+}
+
+static void on_late_waiting(struct opener *opener)
+{
+	struct lease *lease = opener->owner;
+
+	TAILQ_REMOVE(&lease->waiting, opener, waiting);
+	record_denied(lease, opener, "no verified start within 10 s");
 }
 
 void lease_on_open(struct lease *lease, struct opener *opener)
@@ -208,20 +222,6 @@ void lease_on_open(struct lease *lease, struct opener *opener)
 	}
 	/* Until the start is verified. The guard bounds the wait. */
 	opener->owner = lease;
+	opener->on_late = on_late_waiting;
 	TAILQ_INSERT_TAIL(&lease->waiting, opener, waiting);
-}
-
-void lease_on_late(struct lease *lease, struct opener *opener)
-{
-	struct opener *waiting;
-
-	TAILQ_FOREACH(waiting, &lease->waiting, waiting)
-	if (waiting == opener) {
-		TAILQ_REMOVE(&lease->waiting, opener, waiting);
-		record_denied(lease, opener, "no verified start within 10 s");
-		return;
-	}
-	/* Its last fact is on the way. */
-	((struct attestation *)opener->owner)->opener = NULL;
-	record_denied(lease, opener, "it could not be attested within 10 s");
 }

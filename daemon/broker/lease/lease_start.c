@@ -19,7 +19,6 @@ static void release(struct lease *lease);
 static void start_is_over(struct lease *lease)
 {
 	container_facts_done(&lease->container);
-	descriptor_watch_close(&lease->init_watch);
 	container_process_done(&lease->init);
 	lease->state = LEASE_ARMED;
 	lease_start_next(lease);
@@ -302,8 +301,9 @@ static void on_verified(struct lease *lease)
 		lease->container.volumes[lease->target].target, lease->init.pid,
 		(unsigned long long)lease->delivery.located.mount_id,
 		(unsigned long long)lease->init.cgroup.id);
-	if (!read_posture(lease, &running)) {
-		start_is_over(lease);
+	/* From here on its end is this lease's end. */
+	if (!lease_watch_init(lease) || !read_posture(lease, &running)) {
+		lease_end(lease, "the container has ended before its files were released");
 		return;
 	}
 	if (!decide(lease, &lease->container, &plan, &is_same))
@@ -404,8 +404,6 @@ static void verify(struct lease *lease)
 	int r = container_process_pin(
 		&context->roots, lease->container.pid, lease->container.id, &lease->init, &err);
 
-	if (r == 0 && !lease_watch_init(lease))
-		r = error_set(&err, -EIO, "process %d cannot be watched", lease->init.pid);
 	if (r < 0) {
 		trail_add(&lease->trail, STEP_NOTED, "start", "%s", err.text);
 		start_is_over(lease);

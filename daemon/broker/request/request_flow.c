@@ -93,8 +93,10 @@ static void refuse(struct mount_request *request, const char *why)
 	/* The lease's end wakes whoever waits: not this one. */
 	stop_waiting(request);
 	request->lease = NULL;
-	if (lease)
+	if (lease) {
+		lease_forget_arming(lease);
 		lease_refuse(lease, why);
+	}
 	answer(request, NULL, why);
 }
 
@@ -395,6 +397,8 @@ static void ask(struct mount_request *request)
 			"engine %s mounts volume %s (id %.12s)",
 			broker->engines[request->engine].name, request->volume, request->mount_id);
 	}
+	/* A second time when mayfly-engine has died over the first. */
+	lease_clear_candidates(request->lease);
 	request->question.on_facts = on_candidate;
 	request->question.on_done = on_candidates;
 	request->is_asking = true;
@@ -519,7 +523,9 @@ void mount_request_abandon(struct mount_request *request)
 
 	request->on_answer = NULL;
 	request->lease = NULL;
-	if (lease)
+	if (lease) {
+		lease_forget_arming(lease);
 		lease_end(lease, "the engine has given the mount up");
+	}
 	answer(request, NULL, NULL);
 }

@@ -80,15 +80,19 @@ int arena_new(size_t size_bytes, struct arena **ret_arena, struct mayfly_error *
 	return 0;
 }
 
+void arena_wipe(struct arena *arena)
+{
+	for (size_t i = 0; i < arena->page_count; i++)
+		if (arena->taken[i])
+			sodium_memzero(arena->base + i * arena->page_bytes, arena->page_bytes);
+}
+
 void arena_free(struct arena *arena)
 {
 	if (!arena)
 		return;
 	if (arena->base) {
-		for (size_t i = 0; i < arena->page_count; i++)
-			if (arena->taken[i])
-				sodium_memzero(
-					arena->base + i * arena->page_bytes, arena->page_bytes);
+		arena_wipe(arena);
 		(void)munmap(arena->base, arena->page_count * arena->page_bytes);
 	}
 	(void)pthread_mutex_destroy(&arena->mutex);

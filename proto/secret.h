@@ -33,6 +33,10 @@ int arena_new(size_t size_bytes, struct arena **ret_arena, struct mayfly_error *
 /* Wipes and unmaps. No secret of it may be alive. NULL is fine. */
 void arena_free(struct arena *arena);
 
+/* Wipes everything in it and leaves it mapped: for the end of a process whose threads may still
+ * look at it. */
+void arena_wipe(struct arena *arena);
+
 /* Bytes in use now, whole pages. For `mayfly status`. */
 size_t arena_used_bytes(struct arena *arena);
 

@@ -32,8 +32,10 @@ enum {
 #define BROKER_MAX_DESCRIPTORS 8192
 
 /* The last group is shared by all released deliveries; each of the others guards one armed delivery
- * at a time. The kernel allows 128 groups for root in all (fs.fanotify.max_user_groups). */
-#define GUARD_GROUPS_MAX 64
+ * at a time. The kernel allows 128 groups for root in all (fs.fanotify.max_user_groups): this
+ * leaves room for others, and for several instances. Who starts while all are taken waits for one.
+ */
+#define GUARD_GROUPS_MAX 24
 
 #define HEARTBEAT_INTERVAL_MS 500
 #define HEARTBEAT_DEADLINE_MS 2000

@@ -1,10 +1,9 @@
 #include "daemon/broker/broker_start.h"
 
 #include "daemon/broker/lease/lease_adopt.h"
-#include "daemon/broker/listen/docker_volume.h"
-#include "daemon/broker/listen/operator_socket.h"
-#include "daemon/broker/request/broker.h"
 #include "daemon/broker/request/engine_events.h"
+#include "daemon/broker/request/upkeep.h"
+#include "daemon/broker/service.h"
 #include "daemon/privilege/drop.h"
 #include "daemon/privilege/landlock_rules.h"
 #include "daemon/privilege/seccomp_filter.h"
@@ -25,25 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STOP_DEADLINE_MS 600
-#define THREADS		 "4"
-
-/* The broker and everything that serves it, for the life of the process. */
-struct service {
-	struct broker broker;
-	uv_loop_t loop;
-	struct handle_group handles;
-	struct descriptor_watch control;
-	uv_timer_t heartbeat;
-	uv_signal_t terminate;
-	struct deadline stop;
-	struct volume_table volumes;
-	struct docker_volume *fronts[MAYFLY_ENGINES_MAX];
-	struct operator_socket *operators;
-	char volumes_path[4200];
-	char state_path[4200];
-	int exit_status;
-};
+#define THREADS "4"
 
 static void on_empty(struct handle_group *handles)
 {
@@ -63,99 +44,13 @@ static void on_heartbeat(uv_timer_t *timer)
 	send_control(container_of(timer, struct service, heartbeat), CONTROL_HEARTBEAT);
 }
 
-/* --- the end --- */
-
-static bool has_unreleased(const struct service *service)
-{
-	const struct lease *lease;
-
-	TAILQ_FOREACH(lease, &service->broker.leases.leases, entry)
-	if (lease->state != LEASE_RELEASED && lease->state != LEASE_ENDED)
-		return true;
-	return false;
-}
-
-/* Everything durable is durable already; what is in memory goes with it, the arena wiped first. */
-static _Noreturn void leave(struct service *service)
-{
-	store_close(service->broker.store);
-	value_keeper_done(&service->broker.keeper);
-	audit_close(service->broker.audit);
-	state_db_close(service->broker.state);
-	arena_free(service->broker.arena);
-	_exit(service->exit_status);
-}
-
-static void on_drained(void *data)
-{
-	leave(data);
-}
-
-static void on_audit_closed(void *data)
-{
-	struct service *service = data;
-
-	serial_queue_drain(&service->broker.leases.savings, on_drained, service);
-}
-
-static void finish_stop(struct service *service)
-{
-	deadline_cancel(&service->stop);
-	audit_queue_close(service->broker.leases.audit, on_audit_closed, service);
-	service->broker.leases.audit = NULL;
-	deadline_arm(&service->stop, STOP_DEADLINE_MS / 3);
-}
-
-static void on_stop_late(struct deadline *deadline)
-{
-	struct service *service = container_of(deadline, struct service, stop);
-
-	if (service->broker.leases.audit)
-		finish_stop(service);
-	else
-		leave(service);
-}
-
-/* Called whenever a lease has ended. */
-static void on_lease_ended(struct lease_context *context)
-{
-	struct broker *broker = container_of(context, struct broker, leases);
-	struct service *service = container_of(broker, struct service, broker);
-
-	if (broker->is_stopping && service->broker.leases.audit && !has_unreleased(service))
-		finish_stop(service);
-	else
-		broker_wake(broker);
-}
-
-/* Unreleased deliveries are wiped, running containers keep theirs. */
-static void begin_stop(struct service *service)
-{
-	struct lease *lease, *next;
-
-	if (service->broker.is_stopping)
-		return;
-	service->broker.is_stopping = true;
-	for (size_t i = 0; i < service->broker.engines_count; i++)
-		docker_volume_close(service->fronts[i]);
-	operator_socket_close(service->operators);
-	deadline_arm(&service->stop, STOP_DEADLINE_MS);
-	for (lease = TAILQ_FIRST(&service->broker.leases.leases); lease; lease = next) {
-		next = TAILQ_NEXT(lease, entry);
-		if (lease->state != LEASE_RELEASED && lease->state != LEASE_ENDED)
-			lease_end(lease, "Mayfly is stopping");
-	}
-	if (service->broker.leases.audit && !has_unreleased(service))
-		finish_stop(service);
-}
+/* --- the supervisor --- */
 
 static void on_terminate(uv_signal_t *signal, int number)
 {
 	(void)number;
-	begin_stop(container_of(signal, struct service, terminate));
+	service_begin_stop(container_of(signal, struct service, terminate));
 }
-
-/* --- the supervisor --- */
 
 static void on_host_key(struct service *service, int status, int *fd)
 {
@@ -210,7 +105,7 @@ static void on_control(struct descriptor_watch *watch, int status)
 		return;
 	if (received != sizeof record)
 		/* The supervisor has gone: nobody would do the guard sweep after us. */
-		leave(service);
+		service_leave(service);
 	if (fds.count == 0) {
 		fds.fds[0] = -1;
 		fds.count = 1;
@@ -272,8 +167,6 @@ static int prepare(
 	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
 {
 	struct broker *broker = &service->broker;
-	struct complaints complaints = { 0 }, notes = { 0 };
-	json_t *restart = json_array();
 	struct stat key;
 	int r;
 
@@ -284,7 +177,7 @@ static int prepare(
 		birth->root);
 	broker->leases.volumes_path = service->volumes_path;
 	broker->refused_while_locked = json_array();
-	broker->problems = json_array();
+	broker->problems = json_object();
 	broker->control = CHILD_FD_CONTROL;
 	broker->host_key = fstat(BROKER_FD_HOST_KEY, &key) == 0 && S_ISREG(key.st_mode)
 				   ? BROKER_FD_HOST_KEY
@@ -292,15 +185,6 @@ static int prepare(
 	r = arena_new(ARENA_SIZE_BYTES, &broker->arena, err);
 	if (r == 0)
 		r = cgroup_roots_open(&broker->leases.roots, err);
-	if (r == 0)
-		r = broker_reload(broker, &complaints, &notes, restart, err);
-	if (r < 0 && complaints.count > 0)
-		(void)complaints_to_error(&complaints, err);
-	complaints_done(&complaints);
-	complaints_done(&notes);
-	json_decref(restart);
-	if (r == 0)
-		take_engines(service, birth);
 	return r;
 }
 
@@ -328,6 +212,36 @@ static int enter_sandbox(struct service *service, struct mayfly_error *err)
 }
 
 /* --- the start, behind the sandbox --- */
+
+/* Files that cannot be used at a start (mayflyd has checked them at its own; somebody has changed
+ * them since) must not take the running containers' service away: nothing is granted until they are
+ * mended and read again. */
+static int read_files(
+	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
+{
+	struct broker *broker = &service->broker;
+	struct broker_files files;
+	char problem[1200] = "";
+	int r = broker_files_read(birth->root, NULL, 0, &files, err);
+
+	if (r < 0) {
+
+		if (files.complaints.count > 0)
+			(void)complaints_to_error(&files.complaints, err);
+		(void)snprintf(problem, sizeof problem,
+			"nothing is granted: %s; mend it, then `mayfly policy reload`", err->text);
+		broker_files_done(&files);
+		r = broker_files_default(&files, err);
+	}
+	if (r == 0) {
+		broker_files_apply(broker, &files, NULL);
+		take_engines(service, birth);
+	}
+	if (problem[0])
+		broker_problem(broker, "files", problem);
+	broker_files_done(&files);
+	return r;
+}
 
 static int open_files(struct service *service, struct mayfly_error *err)
 {
@@ -360,6 +274,8 @@ static void unlock_by_host_key(struct service *service)
 	}
 	if (store_unlock(broker->store, SLOT_HOST_KEY, &key, &err) < 0)
 		log_warning("unlock by /etc/mayfly/host.key: %s; run `mayfly unlock`", err.text);
+	else
+		upkeep_start(broker);
 }
 
 static int make_leases(
@@ -380,7 +296,7 @@ static int make_leases(
 		.arena = service->broker.arena,
 		.config = service->broker.config };
 	leases->known = known_containers_new();
-	leases->on_ended = on_lease_ended;
+	leases->on_ended = service_lease_ended;
 	TAILQ_INIT(&leases->leases);
 	serial_queue_init(&leases->savings, &service->loop);
 	if (!leases->known)
@@ -485,7 +401,7 @@ static void on_probed(const struct mounter_reply *reply, int fd, void *data)
 	(void)fd;
 	if (reply->status < 0) {
 		log_error("mayfly-mounter: %s", reply->detail);
-		leave(service);
+		service_leave(service);
 	}
 	service->broker.leases.mounter_abilities = reply->flags;
 	if (!(reply->flags & MOUNTER_HAS_OPEN_GUARD))
@@ -493,7 +409,7 @@ static void on_probed(const struct mounter_reply *reply, int fd, void *data)
 	rows = rows_of_this_boot(service);
 	if (lease_adopt_all(&service->broker.leases, rows, on_adopted, service, &err) < 0) {
 		log_error("%s", err.text);
-		leave(service);
+		service_leave(service);
 	}
 	json_decref(rows);
 }
@@ -503,7 +419,7 @@ static int start_handles(struct service *service, struct mayfly_error *err)
 	int r;
 
 	handle_group_init(&service->handles, on_empty);
-	deadline_init(&service->stop, &service->loop, &service->handles, on_stop_late);
+	deadline_init(&service->stop, &service->loop, &service->handles, service_stop_is_late);
 	(void)uv_timer_init(&service->loop, &service->heartbeat);
 	(void)uv_timer_start(&service->heartbeat, on_heartbeat, 0, HEARTBEAT_INTERVAL_MS);
 	(void)uv_signal_init(&service->loop, &service->terminate);
@@ -525,7 +441,9 @@ static int serve(
 	if (r < 0)
 		return error_errno(err, r, "make the event loop");
 	service->broker.loop = &service->loop;
-	r = open_files(service, err);
+	r = read_files(service, birth, err);
+	if (r == 0)
+		r = open_files(service, err);
 	if (r == 0)
 		r = start_handles(service, err);
 	if (r == 0)

@@ -37,7 +37,10 @@ struct opener {
 	uint64_t device;   /* st_dev of the file: which delivery */
 	uint64_t mount_id; /* through which mount; unique where the kernel has that */
 	uint64_t arrived_ms;
-	void *owner; /* set by the owner while it keeps the opener; NULL: nobody does */
+	/* Set by whoever keeps it: called when it has waited too long; it is denied when that
+	 * returns. */
+	void (*on_late)(struct opener *opener);
+	void *owner;
 };
 
 TAILQ_HEAD(openers, opener);

@@ -1,6 +1,7 @@
 /* The store's keys: init, unlock, lock, slots, rotation. */
 #include "daemon/broker/listen/operator_socket.h"
 
+#include "daemon/broker/request/upkeep.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
@@ -87,6 +88,7 @@ static void run_init(struct operator_job *job)
 
 static void done_waking(struct operator_job *job)
 {
+	upkeep_start(job->broker);
 	broker_wake(job->broker);
 }
 
@@ -155,6 +157,7 @@ static void done_unlock(struct operator_job *job)
 	job->reply = json_pack("{s:O}", "waiting", broker->refused_while_locked);
 	json_decref(broker->refused_while_locked);
 	broker->refused_while_locked = json_array();
+	upkeep_start(broker);
 	broker_wake(broker);
 }
 

@@ -138,46 +138,87 @@ static void check_against_running(struct operator_job *job, struct policy *polic
 	check_next_engine(check);
 }
 
-static int parse(struct operator_job *job, struct policy **ret_policy,
-	struct complaints *complaints, struct complaints *notes, struct mayfly_error *err)
+/* Reading and checking a large policy takes longer than the loop may wait. */
+static void run_check_policy(struct operator_job *job)
 {
+	struct broker_files *files = job->extra;
 	AUTO_FREE struct policy_text *texts = NULL;
 	const size_t count = texts_of(job, &texts);
-	AUTO_FREE const char **sets = NULL;
-	size_t sets_count;
+	struct mayfly_error err = { 0 };
+	const int r = broker_files_read(job->broker->root, texts, count, files, &err);
 
-	sets = broker_set_names(job->broker->config, &sets_count);
-	if (!texts || !sets)
-		return error_errno(err, -ENOMEM, "check the policy");
-	if (count == 0)
-		return policy_load(
-			job->broker->root, sets, sets_count, ret_policy, complaints, notes, err);
-	return policy_parse(texts, count, sets, sets_count, ret_policy, complaints, notes);
+	if (r < 0 && files->complaints.count == 0)
+		job_fail(job, OPERATOR_ERROR("Failed"), "%s", err.text);
+}
+
+static void done_check_policy(struct operator_job *job)
+{
+	struct broker_files *files = job->extra;
+	struct policy *policy = ptr_take(&files->policy);
+
+	if (!job->error)
+		job->reply = json_pack("{s:I, s:o, s:o, s:[]}", "grants",
+			(json_int_t)(policy ? policy->grants_count : 0), "complaints",
+			complaints_to_json(&files->complaints), "notes",
+			complaints_to_json(&files->notes), "changes");
+	broker_files_done(files);
+	if (policy && job_flag(job, "against_running")) {
+		job->is_continued = true;
+		check_against_running(job, policy);
+	} else if (policy) {
+		policy_unref(policy);
+	}
+}
+
+static void start_with_files(struct operator_job *job, void (*run)(struct operator_job *),
+	void (*done)(struct operator_job *))
+{
+	job->extra = calloc(1, sizeof(struct broker_files));
+	job->run = run;
+	job->done = done;
+	if (job->extra) {
+		job_start(job);
+		return;
+	}
+	job_fail(job, OPERATOR_ERROR("Failed"), "out of memory");
+	job_finish(job);
 }
 
 void on_check_policy(struct operator_job *job)
 {
-	struct complaints complaints = { 0 }, notes = { 0 };
-	struct policy *policy = NULL;
-	struct mayfly_error err = { 0 };
-	const int r = parse(job, &policy, &complaints, &notes, &err);
+	start_with_files(job, run_check_policy, done_check_policy);
+}
 
-	if (r < 0 && complaints.count == 0)
+static void run_reload(struct operator_job *job)
+{
+	struct broker_files *files = job->extra;
+	struct mayfly_error err = { 0 };
+	const int r = broker_files_read(job->broker->root, NULL, 0, files, &err);
+
+	if (r < 0 && files->complaints.count > 0)
+		job_fail_complaints(job, &files->complaints);
+	else if (r < 0)
 		job_fail(job, OPERATOR_ERROR("Failed"), "%s", err.text);
-	else
-		job->reply = json_pack("{s:I, s:o, s:o, s:[]}", "grants",
-			(json_int_t)(policy ? policy->grants_count : 0), "complaints",
-			complaints_to_json(&complaints), "notes", complaints_to_json(&notes),
-			"changes");
-	complaints_done(&complaints);
-	complaints_done(&notes);
-	if (policy && job_flag(job, "against_running")) {
-		check_against_running(job, policy);
-		return;
-	}
-	if (policy)
-		policy_unref(policy);
-	job_finish(job);
+}
+
+static void done_reload(struct operator_job *job)
+{
+	struct broker_files *files = job->extra;
+	json_t *restart_needed = json_array();
+
+	if (!job->error)
+		broker_files_apply(job->broker, files, restart_needed);
+	job->reply = json_pack("{s:I, s:o}", "grants",
+		(json_int_t)job->broker->leases.policy->grants_count, "restart_needed",
+		restart_needed);
+	broker_files_done(files);
+}
+
+/* All or nothing. */
+void on_reload(struct operator_job *job)
+{
+	job->record = job_record(job, "reload");
+	start_with_files(job, run_reload, done_reload);
 }
 
 void on_show_policy(struct operator_job *job)
@@ -201,28 +242,6 @@ void on_show_policy(struct operator_job *job)
 			names ? nearest_word(wanted, names, policy->grants_count) : NULL,
 			"there is no such grant");
 	job->reply = json_pack("{s:o}", "grants", grants);
-	job_finish(job);
-}
-
-/* Quick: a few files. All or nothing. */
-void on_reload(struct operator_job *job)
-{
-	struct complaints complaints = { 0 }, notes = { 0 };
-	json_t *restart_needed = json_array();
-	struct mayfly_error err = { 0 };
-	const int r = broker_reload(job->broker, &complaints, &notes, restart_needed, &err);
-
-	if (r < 0 && complaints.count > 0)
-		job_fail_complaints(job, &complaints);
-	else if (r < 0)
-		job_fail(job, OPERATOR_ERROR("Failed"), "%s", err.text);
-	else
-		broker_audit(job->broker, job_record(job, "reload"));
-	job->reply = json_pack("{s:I, s:o}", "grants",
-		(json_int_t)job->broker->leases.policy->grants_count, "restart_needed",
-		restart_needed);
-	complaints_done(&complaints);
-	complaints_done(&notes);
 	job_finish(job);
 }
 

@@ -16,7 +16,6 @@
 struct operator_socket {
 	struct broker *broker;
 	struct varlink_server *server;
-	size_t jobs;
 };
 
 static const struct {
@@ -56,7 +55,7 @@ static const struct {
 
 static void job_free(struct operator_job *job)
 {
-	job->socket->jobs--;
+	job->broker->jobs--;
 	fd_set_passed_done(&job->fds);
 	secret_done(&job->input);
 	secret_done(&job->second_input);
@@ -108,7 +107,8 @@ static void on_run(struct work_item *work, bool is_abandoned)
 		record_failure(job);
 	if (job->done)
 		job->done(job);
-	job_finish(job);
+	if (!job->is_continued)
+		job_finish(job);
 }
 
 static void on_recorded(void *data, int status)
@@ -402,7 +402,7 @@ static struct operator_job *job_new(struct operator_socket *socket,
 	job->wants_more = call->more;
 	job->fds = *fds;
 	fds->count = 0;
-	socket->jobs++;
+	socket->broker->jobs++;
 	varlink_exchange_set(exchange, job);
 	return job;
 }

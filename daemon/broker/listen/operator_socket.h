@@ -41,6 +41,7 @@ struct operator_job {
 	void (*run)(struct operator_job *job);
 	/* DONE: on the loop, before the reply; may be NULL. */
 	void (*done)(struct operator_job *job);
+	bool is_continued; /* set by DONE: the job goes on and is finished later */
 	/* what comes out */
 	json_t *reply;
 	const char *error; /* NULL: it went well */

@@ -84,18 +84,22 @@ void on_status(struct operator_job *job)
 	const enum store_state state = store_state(broker->store, &detail);
 	json_int_t armed, released;
 	char locked[128] = "", head[65];
-	json_t *numbers;
+	json_t *numbers, *problem, *problems = json_array();
+	const char *what;
 	uint64_t seq;
 
 	if (state == STORE_LOCKED)
 		broker_locked_text(broker, locked, sizeof locked);
+	json_object_foreach (broker->problems, what, problem) {
+		(void)json_array_append(problems, problem);
+	}
 	count_leases(broker, &armed, &released);
 	audit_head(broker->audit, &seq, head);
-	job->reply = json_pack("{s:s, s:s, s:s, s:s*, s:O, s:o, s:s, s:O}", "version",
+	job->reply = json_pack("{s:s, s:s, s:s, s:s*, s:O, s:o, s:s, s:o}", "version",
 		MAYFLY_VERSION, "state", state_name(state), "detail", detail ? detail : locked,
 		"environment", broker->config->environment, "refused_while_locked",
 		broker->refused_while_locked, "engines", engines_to_json(broker), "audit_head",
-		head, "problems", broker->problems);
+		head, "problems", problems);
 	numbers = json_pack("{s:I, s:I, s:I, s:I}", "grants",
 		(json_int_t)broker->leases.policy->grants_count, "armed", armed, "released",
 		released, "audit_records", (json_int_t)seq);
@@ -288,6 +292,7 @@ void on_doctor(struct operator_job *job)
 {
 	const struct broker *broker = job->broker;
 	json_t *checks = json_array(), *problem;
+	const char *what;
 	size_t i;
 
 	check_kernel(broker, checks);
@@ -296,7 +301,7 @@ void on_doctor(struct operator_job *job)
 		check_engine(broker, i, checks);
 	check_config(broker, checks);
 	check_store_state(job, checks);
-	json_array_foreach (broker->problems, i, problem)
+	json_object_foreach (broker->problems, what, problem)
 		check(checks, "broker", "failed", NULL, "%s", json_string_value(problem));
 	job->reply = json_pack("{s:o}", "checks", checks);
 	job->run = run_doctor;

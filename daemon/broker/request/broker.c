@@ -1,6 +1,7 @@
 #include "daemon/broker/request/broker.h"
 
 #include "daemon/broker/request/request_flow.h"
+#include "proto/cleanup.h"
 #include "proto/fd_passing.h"
 #include "proto/log.h"
 #include "proto/supervisor_protocol.h"
@@ -58,20 +59,6 @@ void broker_init_waking(struct broker *broker)
 	deadline_init(&broker->waking, broker->loop, &broker->handles, on_waking);
 }
 
-void broker_set_config(struct broker *broker, struct config *config)
-{
-	config_free(broker->config);
-	broker->config = config;
-	broker->leases.sources.config = config;
-}
-
-void broker_set_policy(struct broker *broker, struct policy *policy)
-{
-	if (broker->leases.policy)
-		policy_unref(broker->leases.policy);
-	broker->leases.policy = policy;
-}
-
 const char **broker_set_names(const struct config *config, size_t *ret_count)
 {
 	const char **names = calloc(config->sets_count + 1, sizeof *names);
@@ -104,30 +91,70 @@ static void note_restart_needed(
 		(void)json_array_append_new(restart_needed, json_string("operator_group"));
 }
 
-int broker_reload(struct broker *broker, struct complaints *complaints, struct complaints *notes,
-	json_t *restart_needed, struct mayfly_error *err)
+int broker_files_read(const char *root, const struct policy_text *texts, size_t count,
+	struct broker_files *files, struct mayfly_error *err)
 {
-	struct config *config = NULL;
-	struct policy *policy = NULL;
-	const char **sets;
+	AUTO_FREE const char **sets = NULL;
 	size_t sets_count;
-	int r = config_load(broker->root, &config, complaints, err);
+	int r;
 
+	*files = (struct broker_files){ 0 };
+	r = config_load(root, &files->config, &files->complaints, err);
 	if (r < 0)
 		return r;
-	sets = broker_set_names(config, &sets_count);
-	r = sets ? policy_load(broker->root, sets, sets_count, &policy, complaints, notes, err)
-		 : error_errno(err, -ENOMEM, "reload");
-	free(sets);
-	if (r < 0) {
-		config_free(config);
-		return r;
+	sets = broker_set_names(files->config, &sets_count);
+	if (!sets)
+		return error_errno(err, -ENOMEM, "read the policy");
+	if (count > 0)
+		return policy_parse(texts, count, sets, sets_count, &files->policy,
+			&files->complaints, &files->notes);
+	return policy_load(
+		root, sets, sets_count, &files->policy, &files->complaints, &files->notes, err);
+}
+
+int broker_files_default(struct broker_files *files, struct mayfly_error *err)
+{
+	int r;
+
+	*files = (struct broker_files){ 0 };
+	r = config_parse("mayflyd.json", "{}", 2, &files->config, &files->complaints);
+	if (r == 0)
+		r = policy_parse(
+			NULL, 0, NULL, 0, &files->policy, &files->complaints, &files->notes);
+	return r < 0 ? error_set(err, r, "make an empty configuration") : 0;
+}
+
+void broker_files_done(struct broker_files *files)
+{
+	config_free(files->config);
+	if (files->policy)
+		policy_unref(files->policy);
+	complaints_done(&files->complaints);
+	complaints_done(&files->notes);
+	*files = (struct broker_files){ 0 };
+}
+
+void broker_problem(struct broker *broker, const char *what, const char *text)
+{
+	if (text) {
+		log_error("%s", text);
+		(void)json_object_set_new(broker->problems, what, json_string(text));
+	} else {
+		(void)json_object_del(broker->problems, what);
 	}
+}
+
+void broker_files_apply(struct broker *broker, struct broker_files *files, json_t *restart_needed)
+{
+	broker_problem(broker, "files", NULL);
 	if (broker->config)
-		note_restart_needed(broker, config, restart_needed);
-	broker_set_config(broker, config);
-	broker_set_policy(broker, policy);
-	return 0;
+		note_restart_needed(broker, files->config, restart_needed);
+	config_free(broker->config);
+	broker->config = ptr_take(&files->config);
+	broker->leases.sources.config = broker->config;
+	if (broker->leases.policy)
+		policy_unref(broker->leases.policy);
+	broker->leases.policy = ptr_take(&files->policy);
 }
 
 static void on_recorded(void *data, int status)

@@ -48,10 +48,12 @@ struct broker {
 	struct mount_requests waiting; /* for unlocking, an engine, a free group */
 	bool is_adopted;	       /* what was left by processes before us has been taken up */
 	bool is_stopping;
+	bool is_in_upkeep;
+	size_t jobs;  /* calls of operators under way */
 	int host_key; /* descriptor, or -1 */
 	char locked_since[32];
 	json_t *refused_while_locked; /* names of containers */
-	json_t *problems;	      /* sentences for `mayfly status` */
+	json_t *problems;	      /* {what it is about: a sentence} for `mayfly status` */
 	/* the supervisor's answer to a wish for a host key */
 	void (*on_host_key)(void *data, int status);
 	void *on_host_key_data;
@@ -65,14 +67,29 @@ void broker_init_waking(struct broker *broker);
  * ended lease. */
 void broker_wake(struct broker *broker);
 
-/* Takes a new configuration or policy over; the old ones go when nobody uses them. */
-void broker_set_config(struct broker *broker, struct config *config);
-void broker_set_policy(struct broker *broker, struct policy *policy);
+/* Configuration and policy as they are read: whole, before anything of them is used. */
+struct broker_files {
+	struct config *config;
+	struct policy *policy;
+	struct complaints complaints, notes;
+};
 
-/* Reads both again: all or nothing. COMPLAINTS and NOTES as in policy_load(). RESTART_NEEDED gets
- * the names of changed keys that only a restart of mayflyd puts into force. */
-int broker_reload(struct broker *broker, struct complaints *complaints, struct complaints *notes,
-	json_t *restart_needed, struct mayfly_error *err);
+/* Reads the configuration, and the policy from disk or, with COUNT > 0, from TEXTS. Any thread;
+ * blocks on files. Returns 0; -EINVAL with complaints; another negative errno with ERR. *FILES is
+ * the caller's either way. */
+int broker_files_read(const char *root, const struct policy_text *texts, size_t count,
+	struct broker_files *files, struct mayfly_error *err);
+void broker_files_done(struct broker_files *files);
+/* What an empty configuration and policy mean: nothing is granted. */
+int broker_files_default(struct broker_files *files, struct mayfly_error *err);
+
+/* Puts FILES (taken over) into force. RESTART_NEEDED gets the names of changed keys that only a
+ * restart of mayflyd does. */
+void broker_files_apply(struct broker *broker, struct broker_files *files, json_t *restart_needed);
+
+/* TEXT stands in `mayfly status` and `doctor` as what is wrong with WHAT; NULL: it is right again.
+ */
+void broker_problem(struct broker *broker, const char *what, const char *text);
 
 /* Asks the supervisor for the host key file, made if it is not there. ON_HOST_KEY is called from
  * the loop. */

@@ -231,8 +231,9 @@ int directory_for_each(int directory,
 		if (length <= 0)
 			return length < 0 ? -errno : 0;
 		for (long at = 0; at < length;) {
+			/* The kernel aligns each entry. */
 			const struct directory_entry *entry =
-				(const struct directory_entry *)(buffer + at);
+				__builtin_assume_aligned(buffer + at, 8);
 			int r = 0;
 
 			if (strcmp(entry->name, ".") != 0 && strcmp(entry->name, "..") != 0)

@@ -3,6 +3,7 @@ import ctypes
 import errno
 import mmap
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -83,6 +84,9 @@ while True:
         self.process.stdin.write(f"read {path}\n".encode())
         self.process.stdin.flush()
 
+    def has_told(self, timeout=5):
+        return bool(select.select([self.process.stdout], [], [], timeout)[0])
+
     def told(self):
         """Bytes, or a negative errno."""
         line = self.process.stdout.readline().strip()
@@ -144,14 +148,15 @@ class MounterTest(unittest.TestCase):
         return container
 
     def release(self, container, writer, flags=0, waiting=None):
-        """WAITING is answered before the marks change hands: an open that is still in the kernel's list of groups when the
-        shared one's mark is added is asked for a second time, there."""
+        """WAITING, an open of the container's, is through before the marks change hands: one that is still in the kernel's
+        list of groups when the shared one's mark is added is asked for a second time, there."""
         located = self.call("LOCATE", name=container.target, fds=[container.pidfd])
         os.write(writer, VALUE)
         os.close(writer)
         self.call("SEAL")
         if waiting:
             waiting.answer(FAN_ALLOW)
+            self.assertTrue(container.has_told())
         self.call("RETREAT", flags=flags)
         return located
 
@@ -484,9 +489,18 @@ class MounterTest(unittest.TestCase):
 
 @unittest.skipUnless(os.path.exists(os.environ.get("MAYFLY_DENY_CALLS", "")), "needs the helper that denies calls")
 class OlderKernelTest(MounterTest):
-    """The same with open_tree of detached mounts, statmount and unique mount ids taken away."""
+    """The same before 6.8: no statmount and listmount."""
 
     wrapper = (os.environ.get("MAYFLY_DENY_CALLS", ""), "older-kernel")
+
+    def test_a_target_behind_a_closed_directory_is_found_without_walking(self):
+        """There is no other way to it: refused."""
+        self.arm()
+        container = self.container("closed", target="home/app/secrets")
+        reply = self.call("LOCATE", -errno.ENOSYS, name=container.target, fds=[container.pidfd])
+        self.assertIn("mount table", reply.detail)
+
+    test_a_released_delivery_behind_a_closed_directory_is_found_again_in_the_arena = None
 
 
 if __name__ == "__main__":

@@ -142,8 +142,8 @@ void job_start(struct operator_job *job)
 		on_recorded(job, r);
 }
 
-static void set_error(struct operator_job *job, const char *error, const char *nearest,
-	const char *format, va_list arguments)
+__attribute__((format(printf, 4, 0))) static void set_error(struct operator_job *job,
+	const char *error, const char *nearest, const char *format, va_list arguments)
 {
 	char text[1024];
 

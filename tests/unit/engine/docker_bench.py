@@ -333,7 +333,7 @@ class Broker:
 class Engine:
     """A mayfly-engine process with its supervisor's and its broker's ends."""
 
-    HEARTBEAT, READY, CHANNEL_BROKER = 1, 2, 5
+    HEARTBEAT, READY, CHANNEL_BROKER = 1, 2, 6
 
     def __init__(self, binary, docker, plugin_name, log, reading=True):
         control, control_child = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,11 +1,11 @@
 /* How fast the store is, beside a bare SQLite that does the least a durable commit can be.
  * store_bench DIRECTORY [SECRETS]: prints medians; the two of a comparison take turns, so that a
  * slow moment of the disk meets both. */
+#include "bare_commit.h"
 #include "daemon/broker/store/store.h"
 
 #include <assert.h>
 #include <sodium.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +22,7 @@ struct bench {
 	struct store *store;
 	const char *directory;
 	struct secret host_key;
-	sqlite3 *bare;
-	sqlite3_stmt *insert;
+	struct bare_commits bare;
 };
 
 static double now_us(void)
@@ -55,39 +54,11 @@ static void must(int result, const struct mayfly_error *err, const char *what)
 	exit(EXIT_FAILURE);
 }
 
-static void must_sqlite(int result, int wanted, const char *what)
-{
-	if (result == wanted)
-		return;
-	fprintf(stderr, "%s: %s\n", what, sqlite3_errstr(result));
-	exit(EXIT_FAILURE);
-}
-
-static void open_bare(struct bench *bench)
-{
-	char path[512];
-
-	(void)snprintf(path, sizeof path, "%s/bare.db", bench->directory);
-	must_sqlite(sqlite3_open(path, &bench->bare), SQLITE_OK, "open");
-	must_sqlite(sqlite3_exec(bench->bare,
-			    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; "
-			    "PRAGMA synchronous = FULL; "
-			    "CREATE TABLE t (id INTEGER PRIMARY KEY, b BLOB) STRICT",
-			    NULL, NULL, NULL),
-		SQLITE_OK, "prepare the bare file");
-	must_sqlite(sqlite3_prepare_v2(
-			    bench->bare, "INSERT INTO t (b) VALUES (?1)", -1, &bench->insert, NULL),
-		SQLITE_OK, "prepare");
-}
-
-static double bare_commit(struct bench *bench, const void *bytes, size_t length)
+static double bare_us(struct bench *bench, const void *bytes, size_t length)
 {
 	const double start = now_us();
 
-	must_sqlite(sqlite3_bind_blob(bench->insert, 1, bytes, (int)length, SQLITE_STATIC),
-		SQLITE_OK, "bind");
-	must_sqlite(sqlite3_step(bench->insert), SQLITE_DONE, "insert");
-	must_sqlite(sqlite3_reset(bench->insert), SQLITE_OK, "reset");
+	bare_commit(&bench->bare, bytes, length);
 	return now_us() - start;
 }
 
@@ -130,7 +101,7 @@ static void compare_commits(struct bench *bench, const char *set, size_t length)
 	static double bare[ROUNDS], created[ROUNDS], staged[ROUNDS];
 	const size_t sealed_length = length + SEAL_OVERHEAD;
 	unsigned char *bytes = malloc(sealed_length);
-	double bare_us, created_us, staged_us;
+	double commit_us, created_us, staged_us;
 
 	assert(bytes);
 	for (unsigned i = 0; i < WARMUP + ROUNDS; i++) {
@@ -138,19 +109,20 @@ static void compare_commits(struct bench *bench, const char *set, size_t length)
 		struct secret value = random_value(bench, length);
 
 		randombytes_buf(bytes, sealed_length);
-		bare[slot] = bare_commit(bench, bytes, sealed_length);
+		bare[slot] = bare_us(bench, bytes, sealed_length);
 		created[slot] = put(bench, set, i, &value, false);
 		secret_done(&value);
 		value = random_value(bench, length);
 		staged[slot] = put(bench, set, i, &value, true);
 		secret_done(&value);
 	}
-	bare_us = median(bare, ROUNDS);
+	commit_us = median(bare, ROUNDS);
 	created_us = median(created, ROUNDS);
 	staged_us = median(staged, ROUNDS);
 	printf("commit of %6zu bytes: bare SQLite %.0f us, put %.0f us (x%.2f), stage %.0f us "
 	       "(x%.2f)\n",
-		length, bare_us, created_us, created_us / bare_us, staged_us, staged_us / bare_us);
+		length, commit_us, created_us, created_us / commit_us, staged_us,
+		staged_us / commit_us);
 	free(bytes);
 }
 
@@ -265,7 +237,7 @@ int main(int argc, char **argv)
 	must(arena_new((size_t)16 * 1024 * 1024, &bench.arena, &err), &err, "make an arena");
 	bench.host_key = random_value(&bench, HOST_KEY_BYTES);
 	make_store(&bench);
-	open_bare(&bench);
+	bare_commits_open(&bench.bare, bench.directory);
 	compare_commits(&bench, "small", 64);
 	compare_commits(&bench, "middle", 4096);
 	compare_commits(&bench, "large", 65536);
@@ -275,8 +247,7 @@ int main(int argc, char **argv)
 	measure_open(&bench);
 	measure_rotation(&bench);
 	store_close(bench.store);
-	(void)sqlite3_finalize(bench.insert);
-	(void)sqlite3_close(bench.bare);
+	bare_commits_close(&bench.bare);
 	secret_done(&bench.host_key);
 	arena_free(bench.arena);
 	return EXIT_SUCCESS;

@@ -65,10 +65,26 @@ void delivery_set_files(struct delivery *delivery, struct delivery_file *files, 
 		files[i].writer = -1;
 }
 
+struct delivery_operation {
+	struct delivery *delivery;
+	delivery_done_function *on_done;
+	size_t replies_open, next_file;
+	int status;
+	char detail[160];
+	/* of delivery_write() */
+	struct work_item work;
+	const struct value_keeper *keeper;
+};
+
 void delivery_done(struct delivery *delivery)
 {
-	assert(!delivery->is_busy);
+	assert(!delivery->operation);
 	delivery_set_files(delivery, NULL, 0);
+}
+
+bool delivery_is_busy(const struct delivery *delivery)
+{
+	return delivery->operation != NULL;
 }
 
 static struct mounter_request request_for(const struct delivery *delivery, enum mounter_op op)
@@ -79,34 +95,39 @@ static struct mounter_request request_for(const struct delivery *delivery, enum 
 	return request;
 }
 
-static void begin(struct delivery *delivery, delivery_done_function *on_done)
+static int begin(struct delivery *delivery, delivery_done_function *on_done)
 {
-	assert(!delivery->is_busy);
-	delivery->is_busy = true;
-	delivery->on_done = on_done;
-	delivery->replies_open = 0;
-	delivery->status = 0;
-	delivery->detail[0] = '\0';
+	assert(!delivery->operation);
+	delivery->operation = calloc(1, sizeof *delivery->operation);
+	if (!delivery->operation)
+		return -ENOMEM;
+	delivery->operation->delivery = delivery;
+	delivery->operation->on_done = on_done;
+	return 0;
 }
 
 static void finish(struct delivery *delivery)
 {
-	delivery->is_busy = false;
-	delivery->on_done(delivery, delivery->status, delivery->detail);
+	AUTO_FREE struct delivery_operation *operation = ptr_take(&delivery->operation);
+
+	/* The delivery may be gone when this returns. */
+	operation->on_done(delivery, operation->status, operation->detail);
 }
 
 /* Nothing was sent: the caller is told, the completion never comes. */
 static int cancel(struct delivery *delivery, int code)
 {
-	delivery->is_busy = false;
+	free(ptr_take(&delivery->operation));
 	return code;
 }
 
 static void note_failure(struct delivery *delivery, int status, const char *detail)
 {
-	if (delivery->status == 0) {
-		delivery->status = status;
-		(void)snprintf(delivery->detail, sizeof delivery->detail, "%s: %s", detail,
+	struct delivery_operation *operation = delivery->operation;
+
+	if (operation->status == 0) {
+		operation->status = status;
+		(void)snprintf(operation->detail, sizeof operation->detail, "%s: %s", detail,
 			strerrordesc_np(-status));
 	}
 }
@@ -114,8 +135,10 @@ static void note_failure(struct delivery *delivery, int status, const char *deta
 /* The file that a FILE reply is about: they are sent and answered in order. */
 static void take_writer(struct delivery *delivery, int fd)
 {
-	if (delivery->next_file < delivery->files_count)
-		delivery->files[delivery->next_file++].writer = fd;
+	struct delivery_operation *operation = delivery->operation;
+
+	if (operation->next_file < delivery->files_count)
+		delivery->files[operation->next_file++].writer = fd;
 	else
 		fd_close_p(&fd);
 }
@@ -145,7 +168,7 @@ static void on_reply(const struct mounter_reply *reply, int fd, void *data)
 	struct delivery *delivery = data;
 
 	note_reply(delivery, reply, fd);
-	if (--delivery->replies_open == 0)
+	if (--delivery->operation->replies_open == 0)
 		finish(delivery);
 }
 
@@ -156,7 +179,7 @@ static int send_request(
 	const int r = mounter_link_send(delivery->mounter, request, fds, count, on_reply, delivery);
 
 	if (r == 0)
-		delivery->replies_open++;
+		delivery->operation->replies_open++;
 	return r;
 }
 
@@ -164,10 +187,10 @@ static int send_request(
 static int send_alone(struct delivery *delivery, struct mounter_request *request, const int *fds,
 	size_t count, delivery_done_function *on_done)
 {
-	int r;
+	int r = begin(delivery, on_done);
 
-	begin(delivery, on_done);
-	r = send_request(delivery, request, fds, count);
+	if (r == 0)
+		r = send_request(delivery, request, fds, count);
 	return r < 0 ? cancel(delivery, r) : 0;
 }
 
@@ -191,7 +214,6 @@ static int send_making(struct delivery *delivery)
 	int r;
 
 	delivery->generation = 1;
-	delivery->next_file = 0;
 	request = request_for(delivery, MOUNTER_OP_MAKE);
 	request.size_bytes = TMPFS_BYTES;
 	request.inodes = TMPFS_INODES;
@@ -213,7 +235,7 @@ static int begun(struct delivery *delivery, int r)
 {
 	if (r == 0)
 		return 0;
-	if (delivery->replies_open == 0)
+	if (!delivery->operation || delivery->operation->replies_open == 0)
 		return cancel(delivery, r);
 	note_failure(delivery, r, "ask the mounter");
 	return 0;
@@ -221,18 +243,19 @@ static int begun(struct delivery *delivery, int r)
 
 int delivery_make(struct delivery *delivery, delivery_done_function *on_done)
 {
-	begin(delivery, on_done);
-	return begun(delivery, send_making(delivery));
+	const int r = begin(delivery, on_done);
+
+	return r < 0 ? r : begun(delivery, send_making(delivery));
 }
 
 int delivery_arm(
 	struct delivery *delivery, uint32_t group, int engine, delivery_done_function *on_done)
 {
 	struct mounter_request request;
-	int r;
+	int r = begin(delivery, on_done);
 
-	begin(delivery, on_done);
-	r = send_making(delivery);
+	if (r == 0)
+		r = send_making(delivery);
 	if (r == 0 && group != UINT32_MAX) {
 		request = request_for(delivery, MOUNTER_OP_MARK);
 		request.group = group;
@@ -254,31 +277,32 @@ static void on_refilled(const struct mounter_reply *reply, int fd, void *data)
 	int r = 0;
 
 	note_reply(delivery, reply, fd);
-	if (delivery->status == 0 && !was_commit)
+	if (delivery->operation->status == 0 && !was_commit)
 		r = refill_next(delivery);
 	if (r < 0)
 		note_failure(delivery, r, "ask the mounter");
-	if (delivery->status < 0 || was_commit)
+	if (delivery->operation->status < 0 || was_commit)
 		finish(delivery);
 }
 
 /* One after the other: each is a worker's job, and a delivery has one worker at a time. */
 static int refill_next(struct delivery *delivery)
 {
+	const size_t next = delivery->operation->next_file;
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_COMMIT);
 
-	if (delivery->next_file < delivery->files_count)
-		request = request_for_file(delivery, &delivery->files[delivery->next_file]);
+	if (next < delivery->files_count)
+		request = request_for_file(delivery, &delivery->files[next]);
 	return mounter_link_send(delivery->mounter, &request, NULL, 0, on_refilled, delivery);
 }
 
 int delivery_refill(struct delivery *delivery, delivery_done_function *on_done)
 {
-	int r;
+	int r = begin(delivery, on_done);
 
-	begin(delivery, on_done);
+	if (r < 0)
+		return r;
 	delivery->generation++;
-	delivery->next_file = 0;
 	r = refill_next(delivery);
 	return r < 0 ? cancel(delivery, r) : 0;
 }
@@ -378,13 +402,14 @@ static int write_whole(int fd, const struct secret *value)
 /* On a thread of the pool. The value is in clear between the two lines in the middle. */
 static void run_write(struct work_item *work)
 {
-	struct delivery *delivery = container_of(work, struct delivery, work);
+	struct delivery_operation *operation = container_of(work, struct delivery_operation, work);
+	struct delivery *delivery = operation->delivery;
 	struct mayfly_error err;
 
-	for (size_t i = 0; i < delivery->files_count && delivery->status == 0; i++) {
+	for (size_t i = 0; i < delivery->files_count && operation->status == 0; i++) {
 		struct delivery_file *file = &delivery->files[i];
 		AUTO_SECRET value = { 0 };
-		int r = held_value_open(delivery->keeper, &file->value, &value, &err);
+		int r = held_value_open(operation->keeper, &file->value, &value, &err);
 
 		if (r == 0)
 			r = write_whole(file->writer, &value);
@@ -395,7 +420,7 @@ static void run_write(struct work_item *work)
 
 static void on_written(struct work_item *work, bool is_abandoned)
 {
-	struct delivery *delivery = container_of(work, struct delivery, work);
+	struct delivery *delivery = container_of(work, struct delivery_operation, work)->delivery;
 
 	(void)is_abandoned;
 	delivery_set_files(delivery, NULL, 0);
@@ -405,11 +430,12 @@ static void on_written(struct work_item *work, bool is_abandoned)
 int delivery_write(struct delivery *delivery, uv_loop_t *loop, const struct value_keeper *keeper,
 	delivery_done_function *on_done)
 {
-	int r;
+	int r = begin(delivery, on_done);
 
-	begin(delivery, on_done);
-	delivery->keeper = keeper;
-	delivery->work = (struct work_item){ .run = run_write, .on_done = on_written };
-	r = work_queue_start(loop, &delivery->work, NULL);
+	if (r < 0)
+		return r;
+	delivery->operation->keeper = keeper;
+	delivery->operation->work = (struct work_item){ .run = run_write, .on_done = on_written };
+	r = work_queue_start(loop, &delivery->operation->work, NULL);
 	return r < 0 ? cancel(delivery, r) : 0;
 }

@@ -1,6 +1,6 @@
 /* One delivery, as the broker sees it: its files before release, and the mounter's operations on
  * it, each with one completion. Mechanics only: who may have it is decided above. One operation at
- * a time (is_busy); the owner waits for its completion before the next, and before delivery_done().
+ * a time; the owner waits for its completion before the next, and before delivery_done().
  * Loop thread only. */
 #pragma once
 
@@ -39,24 +39,17 @@ struct delivery {
 	char hex[DELIVERY_HEX_LENGTH + 1];
 	struct mounter_link *mounter; /* borrowed */
 	bool is_plain;
-	bool is_busy;
 	uint32_t phase;	     /* as the mounter last said; PHASE_EMPTY at first */
 	uint32_t generation; /* of the files below, or of what was released */
 	uint64_t device;
 	struct delivery_file *files; /* owned; freed once they are written */
 	size_t files_count;
-	/* of the operation under way */
-	void (*on_done)(struct delivery *delivery, int status, const char *detail);
-	size_t replies_open, next_file;
-	int status;
-	char detail[160];
 	struct located located;
-	struct work_item work;
-	const struct value_keeper *keeper;
+	struct delivery_operation *operation; /* the one under way */
 };
 
 /* STATUS 0, or a negative errno with DETAIL for a person. Called once for each operation, from the
- * loop. */
+ * loop. Starting one fails with -ECONNRESET without a mounter, and with -ENOMEM. */
 typedef void delivery_done_function(struct delivery *delivery, int status, const char *detail);
 
 /* HEX: 64 hex digits. -EINVAL otherwise. */
@@ -64,6 +57,9 @@ int delivery_init(struct delivery *delivery, const char *hex, struct mounter_lin
 /* With an id of its own. */
 void delivery_init_random(struct delivery *delivery, struct mounter_link *mounter);
 void delivery_done(struct delivery *delivery);
+
+/* An operation is under way. */
+bool delivery_is_busy(const struct delivery *delivery);
 
 /* Replaces the files to be delivered; takes FILES over. */
 void delivery_set_files(struct delivery *delivery, struct delivery_file *files, size_t count);

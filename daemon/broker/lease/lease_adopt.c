@@ -393,7 +393,7 @@ void lease_readopt_all(struct lease_context *context)
 
 	for (lease = TAILQ_FIRST(&context->leases); lease; lease = next) {
 		next = TAILQ_NEXT(lease, entry);
-		if (lease->is_waiting || lease->delivery.is_busy)
+		if (lease->is_waiting || delivery_is_busy(&lease->delivery))
 			continue;
 		lease->delivery.phase = PHASE_EMPTY;
 		if (lease->state == LEASE_RELEASED || lease->state == LEASE_ARMED ||

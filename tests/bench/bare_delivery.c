@@ -1,0 +1,111 @@
+/* The least that a delivery can cost: a tmpfs with five files of an owner, marked, attached, by the
+ * bare system calls, and beside it one append with fdatasync. What Mount is compared with.
+ * bare_delivery DIRECTORY ROUNDS: prints a line a round: microseconds of the delivery and of the
+ * append. DIRECTORY is on the disk that is asked about. Needs root. */
+#include "daemon/mounter/kernel_calls.h"
+#include "proto/cleanup.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/fanotify.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FILES	     5
+#define RECORD_BYTES 700 /* of a mount's audit record */
+
+static double now_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
+}
+
+static int must(int result, const char *what)
+{
+	if (result >= 0)
+		return result;
+	(void)fprintf(stderr, "%s: %d\n", what, result);
+	exit(EXIT_FAILURE);
+}
+
+static int make_tmpfs(void)
+{
+	AUTO_FD context = must(fs_open("tmpfs"), "fsopen");
+
+	must(fs_set_string(context, "size", "34603008"), "size");
+	must(fs_set_string(context, "nr_inodes", "1024"), "nr_inodes");
+	must(fs_set_string(context, "mode", "0755"), "mode");
+	must(fs_set_flag(context, "noswap"), "noswap");
+	must(fs_create(context), "create");
+	return must(fs_mount(context, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC),
+		"fsmount");
+}
+
+static void make_files(int own)
+{
+	for (int i = 0; i < FILES; i++) {
+		char name[16];
+		AUTO_FD file = -1;
+
+		(void)snprintf(name, sizeof name, "secret-%d", i);
+		file = must(open_beneath(own, name, O_WRONLY | O_CREAT | O_EXCL, 0600), "open");
+		must(fallocate(file, 0, 0, 32), "fallocate");
+		must(fchmod(file, 0400), "fchmod");
+		must(fchown(file, 1000, 1000), "fchown");
+	}
+}
+
+static void deliver(int group, int place)
+{
+	AUTO_FD own = make_tmpfs();
+	AUTO_FD clone = -1;
+
+	make_files(own);
+	must(fanotify_mark(group, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, own, "."),
+		"fanotify_mark");
+	clone = must(mount_clone(own), "open_tree");
+	must(mount_set_read_only(clone, true), "mount_setattr");
+	must(mount_attach(clone, place), "move_mount");
+}
+
+int main(int argc, char **argv)
+{
+	static const char record[RECORD_BYTES];
+	const int rounds = argc == 3 ? atoi(argv[2]) : 0;
+	char log_path[4096], place_path[4096];
+	AUTO_FD group = must(fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_UNLIMITED_MARKS |
+						   FAN_REPORT_PIDFD,
+				     O_RDONLY),
+		"fanotify_init");
+	AUTO_FD log = -1;
+
+	if (rounds <= 0)
+		return 2;
+	(void)snprintf(log_path, sizeof log_path, "%s/log", argv[1]);
+	(void)snprintf(place_path, sizeof place_path, "%s/place", argv[1]);
+	log = must(open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), "open a log");
+	must(mkdir(place_path, 0700), "mkdir");
+	for (int i = 0; i < rounds; i++) {
+		AUTO_FD place = must(open(place_path, O_PATH | O_DIRECTORY | O_CLOEXEC), "open");
+		const double begun = now_us();
+		double delivered, appended;
+
+		deliver(group, place);
+		delivered = now_us();
+		must((int)write(log, record, sizeof record), "write");
+		must(fdatasync(log), "fdatasync");
+		appended = now_us();
+		printf("%.1f %.1f\n", delivered - begun, appended - delivered);
+		must(umount2(place_path, MNT_DETACH), "umount");
+	}
+	(void)rmdir(place_path);
+	(void)unlink(log_path);
+	return EXIT_SUCCESS;
+}

@@ -38,6 +38,7 @@ struct delivery {
 	uint8_t id[DELIVERY_ID_BYTES];
 	char hex[DELIVERY_HEX_LENGTH + 1];
 	struct mounter_link *mounter; /* borrowed */
+	void *owner;		      /* for the callbacks of whoever has several */
 	bool is_plain;
 	uint32_t phase;	     /* as the mounter last said; PHASE_EMPTY at first */
 	uint32_t generation; /* of the files below, or of what was released */

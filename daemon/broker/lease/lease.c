@@ -2,6 +2,7 @@
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "proto/cleanup.h"
 #include "proto/log.h"
 
 #include <assert.h>
@@ -14,13 +15,48 @@ static void begin_wipe(struct lease *lease);
 
 void lease_forget_beginnings(struct lease *lease)
 {
+	struct lease_beginnings *beginnings = lease->beginnings;
+
+	if (!beginnings)
+		return;
 	lease_clear_candidates(lease);
-	for (size_t i = 0; i < lease->starts_count; i++)
-		container_facts_done(&lease->starts[i]);
-	free(lease->starts);
-	lease->starts = NULL;
-	lease->starts_count = 0;
-	trail_done(&lease->trail);
+	for (size_t i = 0; i < beginnings->starts_count; i++)
+		container_facts_done(&beginnings->starts[i]);
+	free(beginnings->starts);
+	container_facts_done(&beginnings->container);
+	plan_done(&beginnings->plan);
+	trail_done(&beginnings->trail);
+	free(beginnings);
+	lease->beginnings = NULL;
+}
+
+struct trail *lease_trail(struct lease *lease)
+{
+	return lease->beginnings ? &lease->beginnings->trail : NULL;
+}
+
+void lease_clear_holder(struct lease *lease)
+{
+	free(lease->holder.id);
+	free(lease->holder.name);
+	free(lease->holder.image_id);
+	free(lease->holder.target);
+	lease->holder = (struct lease_holder){ 0 };
+}
+
+int lease_set_holder(struct lease *lease, const char *id, const char *name, const char *image_id,
+	const char *target)
+{
+	lease_clear_holder(lease);
+	lease->holder = (struct lease_holder){ .id = strdup(id),
+		.name = strdup(name),
+		.image_id = strdup(image_id),
+		.target = strdup(target) };
+	if (lease->holder.id && lease->holder.name && lease->holder.image_id &&
+		lease->holder.target)
+		return 0;
+	lease_clear_holder(lease);
+	return -ENOMEM;
 }
 
 static void on_empty(struct handle_group *handles)
@@ -28,14 +64,17 @@ static void on_empty(struct handle_group *handles)
 	struct lease *lease = container_of(handles, struct lease, handles);
 
 	lease_forget_beginnings(lease);
-	container_facts_done(&lease->container);
+	lease_clear_holder(lease);
 	container_process_done(&lease->init);
-	volume_options_done(&lease->options);
-	plan_done(&lease->plan);
-	json_decref(lease->used);
+	if (lease->options)
+		volume_options_done(lease->options);
+	free(lease->options);
+	free(lease->used);
 	json_decref(lease->grants);
 	delivery_done(&lease->delivery);
-	delivery_done(&lease->inside);
+	if (lease->inside)
+		delivery_done(lease->inside);
+	free(lease->inside);
 	free(lease->volume);
 	free(lease->end_reason);
 	free(lease);
@@ -48,6 +87,35 @@ static void on_start_deadline(struct deadline *deadline)
 	lease_end(lease, "no start within 120 s");
 }
 
+/* Most volumes have none. */
+static int keep_options(struct lease *lease, const struct volume_options *options)
+{
+	if (!options->grant[0] && options->files_count == 0)
+		return 0;
+	lease->options = calloc(1, sizeof *lease->options);
+	return lease->options ? volume_options_copy(options, lease->options) : -ENOMEM;
+}
+
+/* The parts that may fail for lack of memory. */
+static int make_parts(struct lease *lease, struct lease_context *context, const char *volume,
+	const struct volume_options *options)
+{
+	lease->volume = strdup(volume);
+	lease->beginnings = calloc(1, sizeof *lease->beginnings);
+	if (!guard_is_available(context->guard)) {
+		lease->mode = LEASE_AFTER_START;
+		lease->inside = calloc(1, sizeof *lease->inside);
+		if (lease->inside)
+			delivery_init_random(lease->inside, context->mounter);
+		if (lease->inside)
+			lease->inside->owner = lease;
+	}
+	if (!lease->volume || !lease->beginnings ||
+		(lease->mode == LEASE_AFTER_START && !lease->inside))
+		return -ENOMEM;
+	return keep_options(lease, options);
+}
+
 int lease_new(struct lease_context *context, const char *mount_id, unsigned engine,
 	const char *volume, const struct volume_options *options, struct lease **ret_lease,
 	struct mayfly_error *err)
@@ -57,19 +125,20 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 
 	if (lease)
 		r = delivery_init(&lease->delivery, mount_id, context->mounter);
-	if (r == 0 && (!(lease->volume = strdup(volume)) ||
-			      volume_options_copy(options, &lease->options) < 0))
-		r = -ENOMEM;
+	if (r == 0)
+		r = make_parts(lease, context, volume, options);
 	if (r < 0) {
-		if (lease)
+		if (lease) {
 			free(lease->volume);
+			free(lease->beginnings);
+			free(lease->options);
+			free(lease->inside);
+		}
 		free(lease);
 		return error_errno(err, r, "begin a delivery");
 	}
 	lease->context = context;
-	delivery_init_random(&lease->inside, context->mounter);
-	if (!guard_is_available(context->guard))
-		lease->mode = LEASE_AFTER_START;
+	lease->delivery.owner = lease;
 	lease->engine = engine;
 	lease->group = GUARD_NO_GROUP;
 	lease->init.pidfd = -1;
@@ -83,13 +152,14 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 
 int lease_add_candidate(struct lease *lease, const struct container_facts *facts)
 {
-	struct container_facts *list =
-		reallocarray(lease->candidates, lease->candidates_count + 1, sizeof *list);
+	struct lease_beginnings *beginnings = lease->beginnings;
+	struct container_facts *list = reallocarray(
+		beginnings->candidates, beginnings->candidates_count + 1, sizeof *list);
 
 	if (!list)
 		return -ENOMEM;
-	lease->candidates = list;
-	list[lease->candidates_count++] = container_facts_ref(facts);
+	beginnings->candidates = list;
+	list[beginnings->candidates_count++] = container_facts_ref(facts);
 	return 0;
 }
 
@@ -101,7 +171,7 @@ struct policy_question lease_question(
 	return (struct policy_question){
 		.facts = facts,
 		.volume = lease->volume,
-		.options = &lease->options,
+		.options = lease->options,
 		.environment = context->sources.config->environment,
 		.cgroup_version =
 			engine_link_status(context->engines[lease->engine])->cgroup_version,
@@ -110,7 +180,7 @@ struct policy_question lease_question(
 
 struct delivery *lease_filled(struct lease *lease)
 {
-	return lease->mode == LEASE_AFTER_START ? &lease->inside : &lease->delivery;
+	return lease->mode == LEASE_AFTER_START ? lease->inside : &lease->delivery;
 }
 
 /* Each once. */
@@ -134,27 +204,31 @@ static json_t *grant_names(const struct plan *plan)
 
 void lease_clear_candidates(struct lease *lease)
 {
-	for (size_t i = 0; i < lease->candidates_count; i++)
-		container_facts_done(&lease->candidates[i]);
-	free(lease->candidates);
-	lease->candidates = NULL;
-	lease->candidates_count = 0;
+	struct lease_beginnings *beginnings = lease->beginnings;
+
+	for (size_t i = 0; i < beginnings->candidates_count; i++)
+		container_facts_done(&beginnings->candidates[i]);
+	free(beginnings->candidates);
+	beginnings->candidates = NULL;
+	beginnings->candidates_count = 0;
 }
 
 void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetched)
 {
-	if (lease->has_plan)
-		plan_done(&lease->plan);
-	lease->plan = *plan;
+	struct lease_beginnings *beginnings = lease->beginnings;
+
+	plan_done(&beginnings->plan);
+	beginnings->plan = *plan;
 	*plan = (struct plan){ 0 };
-	lease->has_plan = true;
+	beginnings->has_plan = true;
+	lease->guards_always = beginnings->plan.guard == GUARD_ALWAYS;
 	json_decref(lease->grants);
-	lease->grants = grant_names(&lease->plan);
+	lease->grants = grant_names(&beginnings->plan);
 	delivery_set_files(lease_filled(lease), fetched->files, fetched->files_count);
-	lease_filled(lease)->is_plain = lease->plan.layout == LAYOUT_PLAIN;
+	lease_filled(lease)->is_plain = beginnings->plan.layout == LAYOUT_PLAIN;
 	fetched->files = NULL;
 	fetched->files_count = 0;
-	json_decref(lease->used);
+	free(lease->used);
 	lease->used = fetched->used;
 	fetched->used = NULL;
 }
@@ -162,11 +236,11 @@ void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetc
 /* Tells whoever waits for Mount's answer, once. */
 static void answer_armed(struct lease *lease, int status, const char *why)
 {
-	void (*on_armed)(struct lease *, int, const char *, void *) = lease->on_armed;
+	void (*on_armed)(struct lease *, int, const char *, void *) = lease->beginnings->on_armed;
 
-	lease->on_armed = NULL;
+	lease->beginnings->on_armed = NULL;
 	if (on_armed)
-		on_armed(lease, status, why, lease->on_armed_data);
+		on_armed(lease, status, why, lease->beginnings->on_armed_data);
 }
 
 static const char *armed_as(const struct lease *lease)
@@ -188,7 +262,7 @@ static const char *armed_as(const struct lease *lease)
 
 void lease_forget_arming(struct lease *lease)
 {
-	lease->on_armed = NULL;
+	lease->beginnings->on_armed = NULL;
 }
 
 static void on_armed(struct delivery *delivery, int status, const char *detail)
@@ -196,7 +270,7 @@ static void on_armed(struct delivery *delivery, int status, const char *detail)
 	struct lease *lease = container_of(delivery, struct lease, delivery);
 
 	if (status < 0) {
-		trail_add(&lease->trail, STEP_FAILED, "arm", "%s", detail);
+		trail_add(lease_trail(lease), STEP_FAILED, "arm", "%s", detail);
 		answer_armed(lease, status, detail);
 		lease->is_waiting = false;
 		lease_end(lease, detail);
@@ -214,7 +288,7 @@ static void on_armed(struct delivery *delivery, int status, const char *detail)
 		lease->state = LEASE_ARMED;
 		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
 	}
-	trail_add(&lease->trail, STEP_PASSED, "arm", "%s", armed_as(lease));
+	trail_add(lease_trail(lease), STEP_PASSED, "arm", "%s", armed_as(lease));
 	lease_save(lease);
 	answer_armed(lease, 0, "");
 	if (lease->state == LEASE_ARMED)
@@ -227,8 +301,8 @@ static void arm(struct lease *lease, void (*callback)(struct lease *, int, const
 	struct lease_context *context = lease->context;
 	int r;
 
-	lease->on_armed = callback;
-	lease->on_armed_data = data;
+	lease->beginnings->on_armed = callback;
+	lease->beginnings->on_armed_data = data;
 	lease->is_waiting = true;
 	r = context->engine_pidfds[lease->engine] < 0
 		    ? -ESRCH
@@ -285,7 +359,7 @@ void lease_refuse(struct lease *lease, const char *why)
 {
 	const char *action = lease->state == LEASE_NEW ? "mount" : "release";
 
-	trail_add(&lease->trail, STEP_FAILED, action, "%s", why);
+	trail_add(lease_trail(lease), STEP_FAILED, action, "%s", why);
 	lease_audit(lease, action, "refused", why);
 	lease_save_decision(lease, "refused", why);
 	log_warning("%s: %s", lease_container_name(lease), why);
@@ -346,20 +420,25 @@ static void on_wiped(struct delivery *delivery, int status, const char *detail)
 		lease_audit(lease, "end", "done", lease->end_reason);
 	/* Unmount will come for a container that was started; the directory must be there for
 	 * `docker cp` until then. */
-	if (lease->was_unmounted || !lease->container.object)
+	if (lease->was_unmounted || !lease->holder.id)
 		forget(lease);
 	else
 		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
 }
 
+static void wipe_outer(struct lease *lease)
+{
+	if (lease->delivery.phase == PHASE_EMPTY || delivery_wipe(&lease->delivery, on_wiped) < 0)
+		on_wiped(&lease->delivery, -ENOENT, "");
+}
+
 static void on_inside_wiped(struct delivery *inside, int status, const char *detail)
 {
-	struct lease *lease = container_of(inside, struct lease, inside);
+	struct lease *lease = inside->owner;
 
 	if (status < 0)
 		log_error("wipe delivery %.12s: %s", inside->hex, detail);
-	if (lease->delivery.phase == PHASE_EMPTY || delivery_wipe(&lease->delivery, on_wiped) < 0)
-		on_wiped(&lease->delivery, -ENOENT, "");
+	wipe_outer(lease);
 }
 
 static void begin_wipe(struct lease *lease)
@@ -368,9 +447,8 @@ static void begin_wipe(struct lease *lease)
 		return;
 	if (lease->state == LEASE_RELEASED)
 		lease_end_decision(lease, lease->end_reason);
-	if (lease->fetch)
-		value_fetch_abandon(lease->fetch);
-	lease->fetch = NULL;
+	if (lease->beginnings && lease->beginnings->fetch)
+		value_fetch_abandon(ptr_take(&lease->beginnings->fetch));
 	deadline_cancel(&lease->start_deadline);
 	descriptor_watch_close(&lease->init_watch);
 	lease_deny_waiting(lease);
@@ -382,9 +460,9 @@ static void begin_wipe(struct lease *lease)
 	}
 	if (lease->state != LEASE_DECOY)
 		lease->state = LEASE_ENDING;
-	if (lease->inside.phase == PHASE_EMPTY ||
-		delivery_wipe(&lease->inside, on_inside_wiped) < 0)
-		on_inside_wiped(&lease->inside, 0, "");
+	if (!lease->inside || lease->inside->phase == PHASE_EMPTY ||
+		delivery_wipe(lease->inside, on_inside_wiped) < 0)
+		wipe_outer(lease);
 }
 
 void lease_end(struct lease *lease, const char *reason)
@@ -437,8 +515,8 @@ void lease_on_unmount(struct lease *lease, void (*on_forgotten)(struct lease *, 
 	}
 	lease->on_forgotten = on_forgotten;
 	lease->on_forgotten_data = data;
-	lease_end(lease,
-		lease->container.object ? "the container has ended" : "unmounted without a start");
+	lease_end(
+		lease, lease->holder.id ? "the container has ended" : "unmounted without a start");
 }
 
 struct lease *lease_find(struct lease_context *context, const char *mount_id)

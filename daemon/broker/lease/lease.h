@@ -7,6 +7,9 @@
  * delivery's superblock is at the container's target in its init's mount namespace: the proof of
  * who has it released    written, sealed, open to that container
  *
+ *   beginnings  what only the way to the release needs; a released lease has none
+ *   holder      the container that has it, once the start is verified
+ *
  * The way: lease_new -> lease_arm -> (lease_on_bundle) -> lease_on_start -> verified -> recorded ->
  * written -> sealed -> openers answered -> retreat -> released -> lease_end -> wiped -> forgotten.
  * Each step is asynchronous and one at a time; an end that is wanted meanwhile waits for the step's
@@ -48,53 +51,61 @@ enum lease_release_mode {
 	LEASE_AT_MOUNT,	   /* at Mount, for exactly one candidate */
 };
 
+/* The way to the release: who it can be, and what it would get. */
+struct lease_beginnings {
+	struct container_facts *candidates;
+	size_t candidates_count;
+	bool has_unjudged;			  /* a candidate whose facts could not be had */
+	char bundled_id[CONTAINER_ID_LENGTH + 1]; /* the runtime says that this container mounts
+						     it; "" */
+	struct container_facts *starts;		  /* told, and not looked at yet */
+	size_t starts_count;
+	struct container_facts container; /* of the start under way */
+	size_t target;			  /* index of its volume that is looked at */
+	bool has_plan;
+	struct plan plan;
+	struct plan next_plan; /* while its values are fetched */
+	struct value_fetch *fetch;
+	unsigned seal_attempts;
+	struct trail trail;
+	void (*on_armed)(struct lease *lease, int status, const char *why, void *data);
+	void *on_armed_data;
+};
+
+/* Who has it. Strings are owned; NULL until it is known. */
+struct lease_holder {
+	char *id, *name, *image_id;
+	char *target; /* of the mount in it, without a leading "/" */
+};
+
 struct lease {
 	TAILQ_ENTRY(lease) entry;
 	struct lease_context *context;
 	struct handle_group handles;
 	struct delivery delivery;
-	struct delivery inside; /* without the guard: what is put over the empty one once the start
-				   is verified */
+	struct delivery *inside; /* without the guard: what is put over the empty one once the
+				    start is verified; else NULL */
 	enum lease_release_mode mode;
 	enum lease_state state;
 	unsigned engine;
 	char *volume;
-	struct volume_options options;
-	uint32_t group; /* GUARD_NO_GROUP: not guarded */
-	/* who it can be */
-	struct container_facts *candidates;
-	size_t candidates_count;
-	bool has_unjudged; /* a candidate whose facts could not be had */
-	char bundled_id[CONTAINER_ID_LENGTH +
-			1];		/* the runtime says that this container mounts it; "" */
-	struct container_facts *starts; /* told, and not looked at yet */
-	size_t starts_count;
-	/* who it is */
-	struct container_facts
-		container; /* of the start under way, then of the verified container */
+	struct volume_options *options;	     /* NULL: none */
+	uint32_t group;			     /* GUARD_NO_GROUP: not guarded */
+	struct lease_beginnings *beginnings; /* NULL once released */
+	struct lease_holder holder;
 	struct container_process init;
-	size_t target; /* index of the volume that was found there */
 	struct descriptor_watch init_watch;
-	/* what it gets */
-	bool has_plan;
-	struct plan plan;
-	struct plan next_plan; /* while its values are fetched */
-	json_t *used;	       /* the versions: [{"path", "set", "name", "version"}] */
-	json_t *grants;	       /* the names of the plan's grants */
+	struct used_secrets *used; /* what it delivers */
+	json_t *grants;		   /* their names */
+	bool guards_always;	   /* `guard: always` */
 	struct openers waiting;
 	unsigned denied; /* openers, for the audit's rate */
 	uint64_t denied_told_ms;
-	/* the way so far */
-	struct trail trail;
 	bool is_waiting;  /* a step is under way */
 	bool is_verified; /* openers are attested from here on */
-	unsigned seal_attempts;
 	bool was_unmounted, is_forgetting;
-	struct value_fetch *fetch;
 	struct deadline start_deadline;
-	char *end_reason; /* an end is wanted */
-	void (*on_armed)(struct lease *lease, int status, const char *why, void *data);
-	void *on_armed_data;
+	char *end_reason;		   /* an end is wanted */
 	delivery_done_function *on_filled; /* of lease_unguarded.c */
 	void (*on_forgotten)(struct lease *lease, void *data);
 	void *on_forgotten_data;
@@ -154,8 +165,16 @@ bool lease_watch_init(struct lease *lease);
 void lease_start_next(struct lease *lease);
 void lease_keep_start(struct lease *lease, const struct container_facts *facts);
 
+/* The start under way is the holder's: the names that are kept. -ENOMEM. */
+int lease_set_holder(struct lease *lease, const char *id, const char *name, const char *image_id,
+	const char *target);
+void lease_clear_holder(struct lease *lease);
+
 /* Frees what only the way to the release needed. */
 void lease_forget_beginnings(struct lease *lease);
+
+/* Where steps for `explain` go; NULL once released: what was decided is written down then. */
+struct trail *lease_trail(struct lease *lease);
 
 /* What to ask the policy about FACTS and this volume. Borrows from both. */
 struct policy_question lease_question(

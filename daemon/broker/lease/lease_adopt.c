@@ -26,13 +26,13 @@ static void give_up(struct lease *lease, const char *why)
 {
 	log_warning(
 		"delivery %.12s of %s: %s", lease->delivery.hex, lease_container_name(lease), why);
-	lease->delivery.phase = PHASE_EMPTY;
+	lease_filled(lease)->phase = PHASE_EMPTY;
 	adopted_one(lease);
 }
 
 static void on_retreated(struct delivery *delivery, int status, const char *detail)
 {
-	struct lease *lease = container_of(delivery, struct lease, delivery);
+	struct lease *lease = delivery->owner;
 
 	if (!lease_step_done(lease))
 		return;
@@ -48,7 +48,7 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 
 static void on_located(struct delivery *delivery, int status, const char *detail)
 {
-	struct lease *lease = container_of(delivery, struct lease, delivery);
+	struct lease *lease = delivery->owner;
 
 	if (!lease_step_done(lease))
 		return;
@@ -65,10 +65,10 @@ static void on_located(struct delivery *delivery, int status, const char *detail
 /* Released, and in a phase before that: the marks change hands once more. */
 static void locate_again(struct lease *lease)
 {
-	const char *target = lease->container.volumes[lease->target].target;
 
 	lease->is_waiting = true;
-	if (delivery_locate(&lease->delivery, lease->init.pidfd, target, on_located) < 0) {
+	if (delivery_locate(
+		    lease_filled(lease), lease->init.pidfd, lease->holder.target, on_located) < 0) {
 		lease->is_waiting = false;
 		give_up(lease, "mayfly-mounter is being restarted");
 	}
@@ -76,7 +76,7 @@ static void locate_again(struct lease *lease)
 
 static void on_found(struct delivery *delivery, int status, const char *detail)
 {
-	struct lease *lease = container_of(delivery, struct lease, delivery);
+	struct lease *lease = delivery->owner;
 
 	if (!lease_step_done(lease))
 		return;
@@ -92,14 +92,13 @@ static void on_found(struct delivery *delivery, int status, const char *detail)
 static void find_again(struct lease *lease)
 {
 	struct lease_context *context = lease->context;
-	const char *target =
-		lease->container.object ? lease->container.volumes[lease->target].target : "";
+	const char *target = lease->holder.target ? lease->holder.target : "";
 
 	if (lease->state != LEASE_RELEASED && lease->group != GUARD_NO_GROUP &&
 		lease->group == guard_shared_group(context->guard))
 		lease->group = guard_take_group(context->guard);
 	lease->is_waiting = true;
-	if (delivery_adopt(&lease->delivery, lease->group, lease->init.pidfd,
+	if (delivery_adopt(lease_filled(lease), lease->group, lease->init.pidfd,
 		    context->engine_pidfds[lease->engine], target, on_found) < 0) {
 		lease->is_waiting = false;
 		give_up(lease, "mayfly-mounter is being restarted");
@@ -191,21 +190,6 @@ static void read_options(json_t *row, struct volume_options *options)
 	}
 }
 
-/* What is known of the container without its engine: enough to find it, to watch its end, to name
- * it. */
-static void read_container(struct lease *lease, json_t *row)
-{
-	struct container_facts *container = &lease->container;
-
-	*container = (struct container_facts){ .object = json_incref(row) };
-	container->id = text_of(row, "container_id");
-	container->name = text_of(row, "container");
-	container->image_id = "";
-	container->volumes[0] = (struct container_volume){ .name = lease->volume,
-		.target = text_of(row, "target") };
-	container->volumes_count = 1;
-}
-
 /* The process of the row, if it is still that one. */
 static bool pin_again(struct lease *lease, json_t *row)
 {
@@ -213,7 +197,7 @@ static bool pin_again(struct lease *lease, json_t *row)
 	uint64_t ticks = 0;
 	struct mayfly_error err;
 
-	if (pid <= 0 || container_process_pin(&lease->context->roots, pid, lease->container.id,
+	if (pid <= 0 || container_process_pin(&lease->context->roots, pid, lease->holder.id,
 				&lease->init, &err) < 0)
 		return false;
 	if (process_start_time(&lease->context->roots, pid, &ticks) == 0 &&
@@ -221,6 +205,34 @@ static bool pin_again(struct lease *lease, json_t *row)
 		return true;
 	container_process_done(&lease->init);
 	return false;
+}
+
+/* Without the guard the files are in a tmpfs that was put over the mount's own. */
+static void read_inside(struct lease *lease, json_t *row)
+{
+	const char *hex = text_of(row, "inside");
+	struct delivery *inside = hex[0] ? calloc(1, sizeof *inside) : NULL;
+
+	free(lease->inside);
+	lease->inside = NULL;
+	lease->mode = LEASE_GUARDED;
+	if (!inside)
+		return;
+	if (delivery_init(inside, hex, lease->context->mounter) < 0) {
+		free(inside);
+		return;
+	}
+	inside->owner = lease;
+	lease->inside = inside;
+	lease->mode = LEASE_AFTER_START;
+}
+
+static void read_delivery(struct delivery *delivery, json_t *row)
+{
+	delivery->device = (uint64_t)number_of(row, "device");
+	delivery->generation = (uint32_t)number_of(row, "generation");
+	delivery->is_plain = json_is_true(json_object_get(row, "is_plain"));
+	delivery->located.mount_id = (uint64_t)number_of(row, "mount_id");
 }
 
 static struct lease *lease_from_row(
@@ -239,25 +251,23 @@ static struct lease *lease_from_row(
 	volume_options_done(&options);
 	if (!lease)
 		return NULL;
-	lease->delivery.device = (uint64_t)number_of(row, "device");
-	lease->delivery.generation = (uint32_t)number_of(row, "generation");
-	lease->delivery.is_plain = json_is_true(json_object_get(row, "is_plain"));
-	lease->delivery.located.mount_id = (uint64_t)number_of(row, "mount_id");
-	lease->used = json_incref(json_object_get(row, "used"));
+	read_inside(lease, row);
+	read_delivery(lease_filled(lease), row);
+	(void)used_secrets_new(json_object_get(row, "used"), &lease->used);
 	lease->grants = json_incref(json_object_get(row, "grants"));
 	lease->is_verified = json_is_true(json_object_get(row, "is_released"));
 	if (json_is_true(json_object_get(row, "is_guarded")))
 		lease->group = guard_shared_group(context->guard);
 	if (json_is_true(json_object_get(row, "keeps_guard")))
-		lease->plan.guard = GUARD_ALWAYS;
+		lease->guards_always = true;
 	return lease;
 }
 
 /* What the mounter says of it, if it has it. */
-static void read_listed(struct lease *lease, json_t *listed)
+static void read_listed(struct lease *lease, struct delivery *delivery, json_t *listed)
 {
-	lease->delivery.phase = (uint32_t)number_of(listed, "phase");
-	lease->delivery.generation = (uint32_t)number_of(listed, "generation");
+	delivery->phase = (uint32_t)number_of(listed, "phase");
+	delivery->generation = (uint32_t)number_of(listed, "generation");
 	if (lease->group != GUARD_NO_GROUP) {
 		lease->group = (uint32_t)number_of(listed, "group");
 		guard_claim_group(lease->context->guard, lease->group);
@@ -267,8 +277,14 @@ static void read_listed(struct lease *lease, json_t *listed)
 static void adopt_released(struct lease *lease, json_t *row)
 {
 	lease->state = LEASE_RELEASED;
-	read_container(lease, row);
-	if (!pin_again(lease, row) && lease->delivery.phase == PHASE_EMPTY) {
+	lease_forget_beginnings(lease);
+	/* Enough to find it, to watch its end, to name it. */
+	if (lease_set_holder(lease, text_of(row, "container_id"), text_of(row, "container"),
+		    text_of(row, "image_id"), text_of(row, "target")) < 0) {
+		give_up(lease, "out of memory");
+		return;
+	}
+	if (!pin_again(lease, row) && lease_filled(lease)->phase == PHASE_EMPTY) {
 		/* Its container has ended too; what the arena may have of it is swept. */
 		adopted_one(lease);
 		lease_end(lease, "the container has ended while Mayfly was away");
@@ -277,9 +293,9 @@ static void adopt_released(struct lease *lease, json_t *row)
 	if (lease->init.pidfd < 0) {
 		adopted_one(lease);
 		lease_end(lease, "the container has ended while Mayfly was away");
-	} else if (lease->delivery.phase == PHASE_EMPTY) {
+	} else if (lease_filled(lease)->phase == PHASE_EMPTY) {
 		find_again(lease);
-	} else if (lease->delivery.phase != PHASE_RELEASED) {
+	} else if (lease_filled(lease)->phase != PHASE_RELEASED) {
 		locate_again(lease);
 	} else {
 		adopted_one(lease);
@@ -296,7 +312,10 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 	adoption->open++;
 	lease->adoption = adoption;
 	if (listed)
-		read_listed(lease, listed);
+		read_listed(lease, &lease->delivery, listed);
+	listed = json_object_get(adoption->listed, text_of(row, "inside"));
+	if (lease->inside && listed)
+		read_listed(lease, lease->inside, listed);
 	if (json_is_true(json_object_get(row, "is_decoy")) ||
 		engine_index(adoption->context, text_of(row, "engine")) < 0) {
 		lease->state = LEASE_DECOY;
@@ -307,11 +326,22 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 	} else {
 		lease->state = LEASE_ARMED;
 		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
-		if (listed)
+		if (lease->delivery.phase != PHASE_EMPTY)
 			adopted_one(lease);
 		else
 			find_again(lease);
 	}
+}
+
+static bool is_inside_of_a_row(const struct adoption *adoption, const char *id)
+{
+	const char *mount_id;
+	json_t *row;
+
+	json_object_foreach (adoption->rows, mount_id, row)
+		if (strcmp(text_of(row, "inside"), id) == 0)
+			return true;
+	return false;
 }
 
 /* A delivery that the mounter has and state.db has not: its Mount was never answered. */
@@ -323,7 +353,7 @@ static void wipe_unknown(struct lease_context *context, const char *mount_id, js
 
 	if (lease_new(context, mount_id, 0, "", &none, &lease, &err) < 0)
 		return;
-	read_listed(lease, listed);
+	read_listed(lease, &lease->delivery, listed);
 	lease->state = LEASE_DECOY;
 	lease_end(lease, "left over");
 }
@@ -336,7 +366,8 @@ static void adopt_listed(struct adoption *adoption)
 	json_object_foreach (adoption->rows, mount_id, row)
 		adopt_row(adoption, mount_id, row);
 	json_object_foreach (adoption->listed, mount_id, row) {
-		if (!json_object_get(adoption->rows, mount_id))
+		if (!json_object_get(adoption->rows, mount_id) &&
+			!is_inside_of_a_row(adoption, mount_id))
 			wipe_unknown(adoption->context, mount_id, row);
 	}
 	finish_if_done(adoption);
@@ -393,9 +424,9 @@ void lease_readopt_all(struct lease_context *context)
 
 	for (lease = TAILQ_FIRST(&context->leases); lease; lease = next) {
 		next = TAILQ_NEXT(lease, entry);
-		if (lease->is_waiting || delivery_is_busy(&lease->delivery))
+		if (lease->is_waiting || delivery_is_busy(lease_filled(lease)))
 			continue;
-		lease->delivery.phase = PHASE_EMPTY;
+		lease_filled(lease)->phase = PHASE_EMPTY;
 		if (lease->state == LEASE_RELEASED || lease->state == LEASE_ARMED ||
 			lease->state == LEASE_DECOY)
 			find_again(lease);

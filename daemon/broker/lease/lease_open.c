@@ -26,12 +26,12 @@ bool lease_keeps_guard(const struct lease *lease)
 	const struct located *located = &lease->delivery.located;
 	const struct lease *other;
 
-	if (lease->plan.guard == GUARD_ALWAYS || (located->flags & MOUNTER_TARGET_UNREACHABLE))
+	if (lease->guards_always || (located->flags & MOUNTER_TARGET_UNREACHABLE))
 		return true;
 	TAILQ_FOREACH(other, &lease->context->leases, entry)
 	if (other != lease && other->state == LEASE_RELEASED &&
 		other->delivery.located.pid_namespace == located->pid_namespace &&
-		strcmp(other->container.id, lease->container.id) != 0)
+		strcmp(other->holder.id, lease->holder.id) != 0)
 		return true;
 	return false;
 }
@@ -76,7 +76,7 @@ static void allow(struct attestation *attestation)
 	json_t *record;
 	int r = -ENOMEM;
 
-	if (lease->plan.guard != GUARD_ALWAYS) {
+	if (!lease->guards_always) {
 		on_open_recorded(attestation, 0);
 		return;
 	}
@@ -186,14 +186,15 @@ void lease_deny_waiting(struct lease *lease)
 static bool can_be_the_one(const struct lease *lease, const struct opener *opener)
 {
 	const struct cgroup_roots *roots = &lease->context->roots;
+	const struct lease_beginnings *beginnings = lease->beginnings;
 
-	if (lease->bundled_id[0])
-		return cgroup_mentions(roots, opener->pid, lease->bundled_id);
-	for (size_t i = 0; i < lease->candidates_count; i++)
-		if (cgroup_mentions(roots, opener->pid, lease->candidates[i].id))
+	if (beginnings->bundled_id[0])
+		return cgroup_mentions(roots, opener->pid, beginnings->bundled_id);
+	for (size_t i = 0; i < beginnings->candidates_count; i++)
+		if (cgroup_mentions(roots, opener->pid, beginnings->candidates[i].id))
 			return true;
 	/* Taken up after a restart: who it was armed for is not known any more. */
-	return lease->candidates_count == 0;
+	return beginnings->candidates_count == 0;
 }
 
 static void on_late_waiting(struct opener *opener)

@@ -75,25 +75,41 @@ static void saving_start(struct lease *lease, struct saving *saving)
 	serial_queue_add(&lease->context->savings, &saving->work);
 }
 
+/* Before it is known who has it: whose start is looked at, or the only candidate. */
+static const struct container_facts *likely_container(const struct lease *lease)
+{
+	const struct lease_beginnings *beginnings = lease->beginnings;
+
+	if (!beginnings)
+		return NULL;
+	if (beginnings->container.object)
+		return &beginnings->container;
+	return beginnings->candidates_count == 1 ? &beginnings->candidates[0] : NULL;
+}
+
 const char *lease_container_name(const struct lease *lease)
 {
-	if (lease->container.object)
-		return lease->container.name;
-	return lease->candidates_count == 1 ? lease->candidates[0].name : "";
+	const struct container_facts *facts = likely_container(lease);
+
+	if (lease->holder.id)
+		return lease->holder.name;
+	return facts ? facts->name : "";
 }
 
 const char *lease_container_id(const struct lease *lease)
 {
-	if (lease->container.object)
-		return lease->container.id;
-	return lease->candidates_count == 1 ? lease->candidates[0].id : "";
+	const struct container_facts *facts = likely_container(lease);
+
+	if (lease->holder.id)
+		return lease->holder.id;
+	return facts ? facts->id : "";
 }
 
 static json_t *options_to_json(const struct volume_options *options)
 {
 	json_t *files = json_array();
 
-	for (size_t i = 0; i < options->files_count; i++) {
+	for (size_t i = 0; options && i < options->files_count; i++) {
 		const struct file_choice *choice = &options->files[i];
 		json_t *file =
 			json_pack("{s:s, s:s}", "path", choice->path, "new_path", choice->new_path);
@@ -106,7 +122,7 @@ static json_t *options_to_json(const struct volume_options *options)
 			(void)json_object_set_new(file, "mode", json_integer(choice->mode));
 		(void)json_array_append_new(files, file);
 	}
-	return json_pack("{s:s, s:o}", "grant", options->grant, "files", files);
+	return json_pack("{s:s, s:o}", "grant", options ? options->grant : "", "files", files);
 }
 
 static json_t *grant_names(const struct lease *lease)
@@ -117,17 +133,15 @@ static json_t *grant_names(const struct lease *lease)
 json_t *lease_to_row(const struct lease *lease)
 {
 	const struct lease_context *context = lease->context;
-	const struct delivery *delivery = &lease->delivery;
+	const struct delivery *delivery = lease->inside ? lease->inside : &lease->delivery;
 	uint64_t start_ticks = 0;
-	const char *target =
-		lease->container.object && lease->target < lease->container.volumes_count
-			? lease->container.volumes[lease->target].target
-			: "";
-	json_t *row = json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:o, s:O*}", "engine",
+	json_t *row = json_pack("{s:s, s:s, s:o, s:s, s:s, s:s, s:s, s:o, s:o}", "engine",
 		engine_link_name(context->engines[lease->engine]), "volume", lease->volume,
-		"options", options_to_json(&lease->options), "container",
-		lease_container_name(lease), "container_id", lease_container_id(lease), "target",
-		target, "grants", grant_names(lease), "used", lease->used);
+		"options", options_to_json(lease->options), "container",
+		lease_container_name(lease), "container_id", lease_container_id(lease), "image_id",
+		lease->holder.image_id ? lease->holder.image_id : "", "target",
+		lease->holder.target ? lease->holder.target : "", "grants", grant_names(lease),
+		"used", used_secrets_to_json(lease->used));
 	json_t *delivered;
 
 	if (lease->init.pid > 0)
@@ -135,10 +149,12 @@ json_t *lease_to_row(const struct lease *lease)
 	delivered = json_pack("{s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:I, s:i, s:I}", "is_released",
 		lease->is_verified, "is_plain", delivery->is_plain, "is_guarded",
 		lease->group != GUARD_NO_GROUP, "is_decoy", lease->state == LEASE_DECOY,
-		"keeps_guard", lease->plan.guard == GUARD_ALWAYS, "device",
-		(json_int_t)delivery->device, "generation", (int)delivery->generation, "mount_id",
+		"keeps_guard", lease->guards_always, "device", (json_int_t)delivery->device,
+		"generation", (int)delivery->generation, "mount_id",
 		(json_int_t)delivery->located.mount_id, "pid", (int)lease->init.pid, "start_ticks",
 		(json_int_t)start_ticks);
+	if (lease->inside)
+		(void)json_object_set_new(row, "inside", json_string(lease->inside->hex));
 	(void)json_object_update(row, delivered);
 	json_decref(delivered);
 	return row;
@@ -175,6 +191,7 @@ static json_t *now_text(void)
 
 void lease_save_decision(struct lease *lease, const char *outcome, const char *summary)
 {
+	const json_t *steps = lease->beginnings ? lease->beginnings->trail.steps : NULL;
 	struct saving *saving = saving_new(lease);
 
 	if (!saving)
@@ -188,7 +205,7 @@ void lease_save_decision(struct lease *lease, const char *outcome, const char *s
 		engine_link_name(lease->context->engines[lease->engine]), "container",
 		lease_container_name(lease), "container_id", lease_container_id(lease), "volume",
 		lease->volume, "mount_id", lease->delivery.hex, "summary", summary, "steps",
-		lease->trail.steps ? json_deep_copy(lease->trail.steps) : json_array());
+		steps ? json_deep_copy(steps) : json_array());
 	if (saving->container_id && saving->container_name && saving->decision)
 		saving_start(lease, saving);
 	else
@@ -218,10 +235,9 @@ json_t *lease_audit_record(
 		lease->volume, "mount_id", lease->delivery.hex, "grants", grant_names(lease));
 
 	if (record && lease->used)
-		(void)json_object_set_new(record, "secrets", json_deep_copy(lease->used));
-	if (record && lease->container.object)
-		(void)json_object_set_new(
-			record, "image_id", json_string(lease->container.image_id));
+		(void)json_object_set_new(record, "secrets", used_secrets_to_json(lease->used));
+	if (record && lease->holder.image_id)
+		(void)json_object_set_new(record, "image_id", json_string(lease->holder.image_id));
 	if (record && reason)
 		(void)json_object_set_new(record, "reason", json_string(reason));
 	return record;
@@ -248,16 +264,13 @@ void lease_audit(struct lease *lease, const char *action, const char *decision, 
 json_t *lease_describe(const struct lease *lease)
 {
 	json_t *files = json_array();
-	json_t *used;
-	size_t i;
 
-	json_array_foreach (lease->used, i, used) {
-		(void)json_array_append_new(
-			files, json_pack("{s:s, s:s++, s:i}", "path",
-				       json_string_value(json_object_get(used, "path")), "secret",
-				       json_string_value(json_object_get(used, "set")), "/",
-				       json_string_value(json_object_get(used, "name")), "version",
-				       (int)json_integer_value(json_object_get(used, "version"))));
+	for (size_t i = 0; lease->used && i < lease->used->count; i++) {
+		const struct used_secret *used = &lease->used->items[i];
+
+		(void)json_array_append_new(files,
+			json_pack("{s:s, s:s++, s:I}", "path", used->path, "secret", used->set, "/",
+				used->name, "version", (json_int_t)used->version));
 	}
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "container",
 		lease_container_name(lease), "container_id", lease_container_id(lease), "engine",

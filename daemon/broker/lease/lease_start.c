@@ -18,7 +18,7 @@ static void release(struct lease *lease);
  * this delivery. */
 static void start_is_over(struct lease *lease)
 {
-	container_facts_done(&lease->container);
+	container_facts_done(&lease->beginnings->container);
 	container_process_done(&lease->init);
 	lease->state = LEASE_ARMED;
 	lease_start_next(lease);
@@ -39,9 +39,9 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 	if (lease->group != GUARD_NO_GROUP)
 		lease->group = guard_shared_group(lease->context->guard);
 	lease->state = LEASE_RELEASED;
-	trail_add(&lease->trail, STEP_PASSED, "release",
+	trail_add(lease_trail(lease), STEP_PASSED, "release",
 		"%zu files; the host path is empty again; opens of the container %s",
-		lease->plan.files_count,
+		lease->beginnings->plan.files_count,
 		lease_keeps_guard(lease) ? "are asked for, each" : "cost nothing any more");
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");
@@ -58,7 +58,7 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 
 	if (!lease_step_done(lease))
 		return;
-	if (status == -EBUSY && lease->seal_attempts++ < SEAL_ATTEMPTS) {
+	if (status == -EBUSY && lease->beginnings->seal_attempts++ < SEAL_ATTEMPTS) {
 		/* Somebody opens it for writing: only a container that has remounted it can.
 		 * Whoever waits is denied, because a write open that merely waits counts as a
 		 * writer. */
@@ -97,7 +97,7 @@ static void on_written(struct delivery *delivery, int status, const char *detail
 		return;
 	}
 	lease->is_waiting = true;
-	lease->seal_attempts = 0;
+	lease->beginnings->seal_attempts = 0;
 	status = delivery_seal(delivery, on_sealed);
 	if (status < 0)
 		on_sealed(delivery, status, "mayfly-mounter is being restarted");
@@ -106,7 +106,7 @@ static void on_written(struct delivery *delivery, int status, const char *detail
 /* Without the guard the host path is left when the files are already at the target. */
 static void on_filled_inside(struct delivery *inside, int status, const char *detail)
 {
-	struct lease *lease = container_of(inside, struct lease, inside);
+	struct lease *lease = inside->owner;
 
 	on_sealed(&lease->delivery, status, detail);
 }
@@ -176,15 +176,15 @@ static void on_fetched(
 	struct lease *lease = data;
 	int r;
 
-	lease->fetch = NULL;
+	lease->beginnings->fetch = NULL;
 	if (!lease_step_done(lease))
 		return;
 	if (status < 0) {
-		plan_done(&lease->next_plan);
+		plan_done(&lease->beginnings->next_plan);
 		lease_refuse(lease, err->text);
 		return;
 	}
-	lease_set_plan(lease, &lease->next_plan, fetched);
+	lease_set_plan(lease, &lease->beginnings->next_plan, fetched);
 	if (lease->mode == LEASE_AFTER_START) {
 		/* Nothing is at the mount that would have to be replaced. */
 		on_refilled(&lease->delivery, 0, "");
@@ -199,17 +199,18 @@ static void on_fetched(
 /* Takes PLAN over. */
 static void change_plan(struct lease *lease, struct plan *plan)
 {
+	struct lease_beginnings *beginnings = lease->beginnings;
 	struct mayfly_error err;
 	int r;
 
-	lease->next_plan = *plan;
+	beginnings->next_plan = *plan;
 	*plan = (struct plan){ 0 };
 	lease->is_waiting = true;
-	r = value_fetch_start(lease->context->loop, &lease->context->sources, &lease->next_plan,
-		on_fetched, lease, &lease->fetch, &err);
+	r = value_fetch_start(lease->context->loop, &lease->context->sources,
+		&beginnings->next_plan, on_fetched, lease, &beginnings->fetch, &err);
 	if (r < 0) {
 		lease->is_waiting = false;
-		plan_done(&lease->next_plan);
+		plan_done(&beginnings->next_plan);
 		lease_refuse(lease, err.text);
 	}
 }
@@ -225,14 +226,15 @@ static bool decide(struct lease *lease, const struct container_facts *facts, str
 	struct trail unsaid = { 0 };
 	const struct policy_question question = lease_question(lease, facts);
 	const int r = policy_decide(context->policy, &question,
-		lease->has_plan ? &unsaid : &lease->trail, ret_plan, &err);
+		lease->beginnings->has_plan ? &unsaid : lease_trail(lease), ret_plan, &err);
 
 	trail_done(&unsaid);
 	if (r < 0) {
 		lease_refuse(lease, err.text);
 		return false;
 	}
-	*ret_is_same = lease->has_plan && plan_equal(&lease->plan, ret_plan);
+	*ret_is_same =
+		lease->beginnings->has_plan && plan_equal(&lease->beginnings->plan, ret_plan);
 	return true;
 }
 
@@ -253,7 +255,7 @@ static bool posture_holds(
 			return false;
 		}
 	}
-	trail_add(&lease->trail, STEP_PASSED, "running posture",
+	trail_add(lease_trail(lease), STEP_PASSED, "running posture",
 		"as the kernel shows process %d: uid %u, CapBnd %#llx, %s", lease->init.pid,
 		running->uid, (unsigned long long)running->capabilities_bounding,
 		running->no_new_privileges ? "no_new_privs" : "no no_new_privs");
@@ -263,21 +265,22 @@ static bool posture_holds(
 static bool read_posture(struct lease *lease, struct running_posture *ret_running)
 {
 	const struct located *located = &lease->delivery.located;
+	const struct container_facts *facts = &lease->beginnings->container;
 	struct process_status status;
 	struct mayfly_error err;
 
 	if (process_status_read(&lease->context->roots, lease->init.pid, &status, &err) < 0 ||
 		!process_is_alive(lease->init.pidfd)) {
-		trail_add(&lease->trail, STEP_FAILED, "running posture", "process %d has ended",
-			lease->init.pid);
+		trail_add(lease_trail(lease), STEP_FAILED, "running posture",
+			"process %d has ended", lease->init.pid);
 		return false;
 	}
 	*ret_running = (struct running_posture){
 		.uid = status.uid,
-		.uid_offset = lease->container.uid_offset,
+		.uid_offset = facts->uid_offset,
 		.capabilities_bounding = status.capabilities_bounding,
 		.capabilities_effective = status.capabilities_effective,
-		.own_user_namespace = lease->container.uid_offset != 0,
+		.own_user_namespace = facts->uid_offset != 0,
 		.no_new_privileges = status.no_new_privileges,
 		.host_pid_namespace = located->flags & MOUNTER_HOST_PID_NAMESPACE,
 		.host_ipc_namespace = located->flags & MOUNTER_HOST_IPC_NAMESPACE,
@@ -291,22 +294,27 @@ static bool read_posture(struct lease *lease, struct running_posture *ret_runnin
 /* The delivery is in this container: that is the proof of who has it. Once more: may it? */
 static void on_verified(struct lease *lease)
 {
+	const struct container_facts *facts = &lease->beginnings->container;
+	const char *target = facts->volumes[lease->beginnings->target].target;
 	struct running_posture running;
 	struct plan plan = { 0 };
 	bool is_same;
 
-	trail_add(&lease->trail, STEP_PASSED, "identity",
+	trail_add(lease_trail(lease), STEP_PASSED, "identity",
 		"delivery found at /%s in the mount namespace of process %d, mount %llu, cgroup "
 		"%llu",
-		lease->container.volumes[lease->target].target, lease->init.pid,
-		(unsigned long long)lease->delivery.located.mount_id,
+		target, lease->init.pid, (unsigned long long)lease->delivery.located.mount_id,
 		(unsigned long long)lease->init.cgroup.id);
+	if (lease_set_holder(lease, facts->id, facts->name, facts->image_id, target) < 0) {
+		lease_refuse(lease, "out of memory");
+		return;
+	}
 	/* From here on its end is this lease's end. */
 	if (!lease_watch_init(lease) || !read_posture(lease, &running)) {
 		lease_end(lease, "the container has ended before its files were released");
 		return;
 	}
-	if (!decide(lease, &lease->container, &plan, &is_same))
+	if (!decide(lease, facts, &plan, &is_same))
 		return;
 	if (!posture_holds(lease, &plan, &running)) {
 		plan_done(&plan);
@@ -334,13 +342,13 @@ static void on_located(struct delivery *delivery, int status, const char *detail
 		return;
 	}
 	if (status == -ECONNRESET || status == -ETIMEDOUT) {
-		trail_add(&lease->trail, STEP_NOTED, "identity", "%s", detail);
+		trail_add(lease_trail(lease), STEP_NOTED, "identity", "%s", detail);
 		/* The same start again, once the mounter is back. */
-		lease_keep_start(lease, &lease->container);
+		lease_keep_start(lease, &lease->beginnings->container);
 		start_is_over(lease);
 		return;
 	}
-	lease->target++;
+	lease->beginnings->target++;
 	locate_next(lease);
 }
 
@@ -348,12 +356,13 @@ static bool adopt_from_container(struct lease *lease);
 
 static void locate_next(struct lease *lease)
 {
-	const struct container_facts *container = &lease->container;
+	struct lease_beginnings *beginnings = lease->beginnings;
+	const struct container_facts *container = &beginnings->container;
 
-	while (lease->target < container->volumes_count &&
-		strcmp(container->volumes[lease->target].name, lease->volume) != 0)
-		lease->target++;
-	if (lease->target >= container->volumes_count) {
+	while (beginnings->target < container->volumes_count &&
+		strcmp(container->volumes[beginnings->target].name, lease->volume) != 0)
+		beginnings->target++;
+	if (beginnings->target >= container->volumes_count) {
 		/* Another replica's: this container has a delivery of its own. */
 		start_is_over(lease);
 		return;
@@ -362,7 +371,7 @@ static void locate_next(struct lease *lease)
 		return;
 	lease->is_waiting = true;
 	if (delivery_locate(&lease->delivery, lease->init.pidfd,
-		    container->volumes[lease->target].target, on_located) < 0)
+		    container->volumes[beginnings->target].target, on_located) < 0)
 		on_located(&lease->delivery, -ECONNRESET, "mayfly-mounter is being restarted");
 }
 
@@ -373,8 +382,8 @@ static void on_adopted(struct delivery *delivery, int status, const char *detail
 	if (!lease_step_done(lease))
 		return;
 	if (status < 0) {
-		trail_add(&lease->trail, STEP_FAILED, "adopt", "%s", detail);
-		lease->target++;
+		trail_add(lease_trail(lease), STEP_FAILED, "adopt", "%s", detail);
+		lease->beginnings->target++;
 	}
 	locate_next(lease);
 }
@@ -383,14 +392,15 @@ static void on_adopted(struct delivery *delivery, int status, const char *detail
  * it shows now has been without its guard, so it is never filled: refilling makes new files. */
 static bool adopt_from_container(struct lease *lease)
 {
-	const struct container_facts *container = &lease->container;
+	const struct container_facts *container = &lease->beginnings->container;
+	const size_t target = lease->beginnings->target;
 	struct lease_context *context = lease->context;
 
-	if (lease->delivery.phase != PHASE_EMPTY || lease->target >= container->volumes_count)
+	if (lease->delivery.phase != PHASE_EMPTY || target >= container->volumes_count)
 		return false;
 	lease->is_waiting = true;
 	if (delivery_adopt(&lease->delivery, lease->group, lease->init.pidfd,
-		    context->engine_pidfds[lease->engine], container->volumes[lease->target].target,
+		    context->engine_pidfds[lease->engine], container->volumes[target].target,
 		    on_adopted) < 0)
 		on_adopted(&lease->delivery, -ECONNRESET, "mayfly-mounter is being restarted");
 	return true;
@@ -399,41 +409,45 @@ static bool adopt_from_container(struct lease *lease)
 /* Pins the process that the engine names, then looks for the delivery in it. */
 static void verify(struct lease *lease)
 {
-	struct lease_context *context = lease->context;
+	const struct container_facts *container = &lease->beginnings->container;
 	struct mayfly_error err;
 	int r = container_process_pin(
-		&context->roots, lease->container.pid, lease->container.id, &lease->init, &err);
+		&lease->context->roots, container->pid, container->id, &lease->init, &err);
 
 	if (r < 0) {
-		trail_add(&lease->trail, STEP_NOTED, "start", "%s", err.text);
+		trail_add(lease_trail(lease), STEP_NOTED, "start", "%s", err.text);
 		start_is_over(lease);
 		return;
 	}
 	lease->state = LEASE_STARTING;
-	lease->target = 0;
+	lease->beginnings->target = 0;
 	locate_next(lease);
 }
 
 void lease_start_next(struct lease *lease)
 {
-	if (lease->state != LEASE_ARMED || lease->is_waiting || lease->starts_count == 0 ||
+	struct lease_beginnings *beginnings = lease->beginnings;
+
+	if (lease->state != LEASE_ARMED || lease->is_waiting || beginnings->starts_count == 0 ||
 		!mounter_link_is_up(lease->context->mounter))
 		return;
-	lease->container = lease->starts[0];
-	lease->starts_count--;
-	memmove(lease->starts, lease->starts + 1, lease->starts_count * sizeof *lease->starts);
+	beginnings->container = beginnings->starts[0];
+	beginnings->starts_count--;
+	memmove(beginnings->starts, beginnings->starts + 1,
+		beginnings->starts_count * sizeof *beginnings->starts);
 	verify(lease);
 }
 
 void lease_keep_start(struct lease *lease, const struct container_facts *facts)
 {
+	struct lease_beginnings *beginnings = lease->beginnings;
 	struct container_facts *list =
-		reallocarray(lease->starts, lease->starts_count + 1, sizeof *list);
+		reallocarray(beginnings->starts, beginnings->starts_count + 1, sizeof *list);
 
 	if (!list)
 		return;
-	lease->starts = list;
-	list[lease->starts_count++] = container_facts_ref(facts);
+	beginnings->starts = list;
+	list[beginnings->starts_count++] = container_facts_ref(facts);
 }
 
 void lease_on_start(struct lease *lease, const struct container_facts *facts)
@@ -441,7 +455,8 @@ void lease_on_start(struct lease *lease, const struct container_facts *facts)
 	if (lease->state > LEASE_STARTING || lease->state == LEASE_NEW)
 		return;
 	/* Another container has this delivery, as the runtime's own bundle says. */
-	if (lease->bundled_id[0] && strcmp(lease->bundled_id, facts->id) != 0)
+	if (lease->beginnings->bundled_id[0] &&
+		strcmp(lease->beginnings->bundled_id, facts->id) != 0)
 		return;
 	lease_keep_start(lease, facts);
 	lease_start_next(lease);
@@ -451,18 +466,19 @@ void lease_on_start(struct lease *lease, const struct container_facts *facts)
  * look. */
 void lease_on_bundle(struct lease *lease, const char *id, uint32_t uid, uint32_t gid)
 {
+	struct lease_beginnings *beginnings = lease->beginnings;
 	const struct container_facts *named = NULL;
 	struct container_facts facts;
 	struct plan plan = { 0 };
 	bool is_same = false;
 
-	if (lease->state != LEASE_ARMED || lease->is_waiting || lease->bundled_id[0])
+	if (lease->state != LEASE_ARMED || lease->is_waiting || beginnings->bundled_id[0])
 		return;
-	(void)snprintf(lease->bundled_id, sizeof lease->bundled_id, "%s", id);
-	for (size_t i = 0; i < lease->candidates_count; i++)
-		if (strcmp(lease->candidates[i].id, id) == 0)
-			named = &lease->candidates[i];
-	trail_add(&lease->trail, STEP_NOTED, "bundle",
+	(void)snprintf(beginnings->bundled_id, sizeof beginnings->bundled_id, "%s", id);
+	for (size_t i = 0; i < beginnings->candidates_count; i++)
+		if (strcmp(beginnings->candidates[i].id, id) == 0)
+			named = &beginnings->candidates[i];
+	trail_add(lease_trail(lease), STEP_NOTED, "bundle",
 		"the runtime mounts this delivery into container %.12s", id);
 	if (!named)
 		/* Its start tells its facts; until then it keeps what is armed. */

@@ -41,16 +41,18 @@ void lease_fill_at_mount(struct lease *lease, delivery_done_function *on_filled)
 
 static void on_attached_inside(struct delivery *inside, int status, const char *detail)
 {
-	container_of(inside, struct lease, inside)->on_filled(inside, status, detail);
+	struct lease *lease = inside->owner;
+
+	lease->on_filled(inside, status, detail);
 }
 
 static void on_sealed_inside(struct delivery *inside, int status, const char *detail)
 {
-	struct lease *lease = container_of(inside, struct lease, inside);
+	struct lease *lease = inside->owner;
 
 	if (status == 0) {
-		status = delivery_attach_inside(inside, lease->init.pidfd,
-			lease->container.volumes[lease->target].target, on_attached_inside);
+		status = delivery_attach_inside(
+			inside, lease->init.pidfd, lease->holder.target, on_attached_inside);
 		detail = "mayfly-mounter is being restarted";
 	}
 	if (status < 0)
@@ -59,7 +61,7 @@ static void on_sealed_inside(struct delivery *inside, int status, const char *de
 
 static void on_written_inside(struct delivery *inside, int status, const char *detail)
 {
-	struct lease *lease = container_of(inside, struct lease, inside);
+	struct lease *lease = inside->owner;
 
 	if (status == 0) {
 		status = delivery_seal(inside, on_sealed_inside);
@@ -71,7 +73,7 @@ static void on_written_inside(struct delivery *inside, int status, const char *d
 
 static void on_made_inside(struct delivery *inside, int status, const char *detail)
 {
-	struct lease *lease = container_of(inside, struct lease, inside);
+	struct lease *lease = inside->owner;
 
 	if (status == 0) {
 		status = delivery_write(inside, lease->context->loop,
@@ -88,7 +90,7 @@ void lease_fill_inside(struct lease *lease, delivery_done_function *on_filled)
 
 	lease->on_filled = on_filled;
 	lease->is_waiting = true;
-	r = delivery_make(&lease->inside, on_made_inside);
+	r = delivery_make(lease->inside, on_made_inside);
 	if (r < 0)
-		on_filled(&lease->inside, r, "mayfly-mounter is being restarted");
+		on_filled(lease->inside, r, "mayfly-mounter is being restarted");
 }

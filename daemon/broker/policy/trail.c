@@ -23,6 +23,8 @@ void trail_add(
 	char evidence[1024];
 	va_list arguments;
 
+	if (!trail)
+		return;
 	va_start(arguments, format);
 	(void)vsnprintf(evidence, sizeof evidence, format, arguments);
 	va_end(arguments);

@@ -13,7 +13,8 @@ struct trail {
 	json_t *steps; /* array of {step, outcome, evidence}; NULL until the first */
 };
 
-/* Adds a step. STEP is a word or two ("match", "require", "secret", ...). */
+/* Adds a step to TRAIL, unless that is NULL. STEP is a word or two ("match", "require", "secret",
+ * ...). */
 void trail_add(struct trail *trail, enum step_outcome outcome, const char *step, const char *format,
 	...) MAYFLY_PRINTF(4, 5);
 

@@ -17,6 +17,7 @@ struct value_fetch {
 	struct set_search *searches; /* one for each file of the plan, in its order */
 	struct set_search all;
 	struct fetched fetched;
+	json_t *used; /* grows while files are made */
 	int status;
 	struct mayfly_error err;
 	value_fetched_function *on_fetched;
@@ -26,13 +27,14 @@ struct value_fetch {
 void fetched_done(struct fetched *fetched)
 {
 	delivery_files_free(fetched->files, fetched->files_count);
-	json_decref(fetched->used);
+	free(fetched->used);
 	*fetched = (struct fetched){ 0 };
 }
 
 static void fetch_free(struct value_fetch *fetch)
 {
 	fetched_done(&fetch->fetched);
+	json_decref(fetch->used);
 	plan_done(&fetch->plan);
 	free(fetch->searches);
 	free(fetch);
@@ -71,9 +73,9 @@ static void note_used(struct value_fetch *fetch, const char *path,
 	const struct secret_reference *reference, uint32_t version)
 {
 	/* Out of memory costs a line of evidence; the release is recorded with what is there. */
-	(void)json_array_append_new(fetch->fetched.used,
-		json_pack("{s:s, s:s, s:s, s:i}", "path", path, "set", reference->set, "name",
-			reference->name, "version", (int)version));
+	(void)json_array_append_new(
+		fetch->used, json_pack("{s:s, s:s, s:s, s:i}", "path", path, "set", reference->set,
+				     "name", reference->name, "version", (int)version));
 }
 
 /* The value of NAME where FILE's grant finds it. */
@@ -201,7 +203,7 @@ static int add_description(struct value_fetch *fetch)
 	size_t i;
 	int r;
 
-	json_array_foreach (fetch->fetched.used, i, used) {
+	json_array_foreach (fetch->used, i, used) {
 		const char *path = json_string_value(json_object_get(used, "path"));
 
 		if (!json_object_get(files, path))
@@ -249,6 +251,8 @@ static void run(struct work_item *work)
 	if (fetch->status == 0 && fetch->plan.layout == LAYOUT_ATOMIC &&
 		fetch->fetched.files_count > 0)
 		fetch->status = add_description(fetch);
+	if (fetch->status == 0)
+		fetch->status = used_secrets_new(fetch->used, &fetch->fetched.used);
 }
 
 static void on_done(struct work_item *work, bool is_abandoned)
@@ -305,8 +309,8 @@ int value_fetch_start(uv_loop_t *loop, const struct value_sources *sources, cons
 	fetch->searches = calloc(plan->files_count + 1, sizeof *fetch->searches);
 	/* One more for the description. */
 	fetch->fetched.files = calloc(plan->files_count + 1, sizeof *fetch->fetched.files);
-	fetch->fetched.used = json_array();
-	if (fetch->searches && fetch->fetched.files && fetch->fetched.used)
+	fetch->used = json_array();
+	if (fetch->searches && fetch->fetched.files && fetch->used)
 		r = make_searches(fetch, sources->config, err);
 	else
 		(void)error_errno(err, r, "fetch values");

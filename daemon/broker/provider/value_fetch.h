@@ -6,10 +6,9 @@
 #include "daemon/broker/delivery/delivery.h"
 #include "daemon/broker/loop/work_queue.h"
 #include "daemon/broker/policy/policy.h"
+#include "daemon/broker/provider/used_secrets.h"
 #include "daemon/broker/store/store.h"
 #include "proto/error.h"
-
-#include <jansson.h>
 
 struct value_sources {
 	struct store *store;
@@ -21,8 +20,7 @@ struct value_sources {
 struct fetched {
 	struct delivery_file *files; /* owned */
 	size_t files_count;
-	json_t *used; /* owned: [{"path", "set", "name", "version"}], one for each secret of each
-			 file */
+	struct used_secrets *used; /* owned */
 };
 
 void fetched_done(struct fetched *fetched);

@@ -34,8 +34,8 @@ static void end_leases(struct broker_engine *engine, const char *id)
 		next = TAILQ_NEXT(lease, entry);
 		/* Its init is watched: `die` is the second way to hear of it. A pidfd that still
 		 * lives is the truth. */
-		if (lease->engine == engine->index && lease->container.object &&
-			strcmp(lease->container.id, id) == 0 && !lease_is_alive(lease) &&
+		if (lease->engine == engine->index && lease->holder.id &&
+			strcmp(lease->holder.id, id) == 0 && !lease_is_alive(lease) &&
 			lease->state != LEASE_ENDED)
 			lease_end(lease, "the container has ended");
 	}

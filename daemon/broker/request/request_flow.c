@@ -202,8 +202,8 @@ static void on_fetched(
 		refuse(request, err->text);
 		return;
 	}
-	trail_add(&request->lease->trail, STEP_PASSED, "values",
-		"%zu values fetched and held sealed", json_array_size(fetched->used));
+	trail_add(lease_trail(request->lease), STEP_PASSED, "values",
+		"%zu values fetched and held sealed", fetched->used->count);
 	lease_set_plan(request->lease, &request->plan, fetched);
 	arm(request);
 }
@@ -218,14 +218,14 @@ static size_t decide_all(struct mount_request *request, bool *ret_same, struct m
 
 	plan_done(&request->plan);
 	request->plan = (struct plan){ 0 };
-	for (size_t i = 0; i < lease->candidates_count; i++) {
+	for (size_t i = 0; i < lease->beginnings->candidates_count; i++) {
 		const struct policy_question question =
-			lease_question(lease, &lease->candidates[i]);
+			lease_question(lease, &lease->beginnings->candidates[i]);
 		struct mayfly_error refusal;
 		struct plan plan = { 0 };
 
-		if (policy_decide(request->broker->leases.policy, &question, &lease->trail, &plan,
-			    &refusal) < 0) {
+		if (policy_decide(request->broker->leases.policy, &question, lease_trail(lease),
+			    &plan, &refusal) < 0) {
 			if (granted == i)
 				*err = refusal;
 			is_same = false;
@@ -250,7 +250,7 @@ static bool choose_release(struct mount_request *request)
 		return true;
 	if (request->plan.release == RELEASE_GUARD)
 		return false;
-	if (request->plan.release == RELEASE_MOUNT && lease->candidates_count == 1)
+	if (request->plan.release == RELEASE_MOUNT && lease->beginnings->candidates_count == 1)
 		lease->mode = LEASE_AT_MOUNT;
 	return true;
 }
@@ -267,7 +267,7 @@ static void decide(struct mount_request *request)
 		return;
 	}
 	if (!is_same) {
-		trail_add(&request->lease->trail, STEP_NOTED, "candidates",
+		trail_add(lease_trail(request->lease), STEP_NOTED, "candidates",
 			"they may have different files: which one this is for shows when the "
 			"runtime names it");
 		arm(request);
@@ -331,10 +331,10 @@ static void note_candidates(struct mount_request *request)
 	struct lease *lease = request->lease;
 	char shown[64];
 
-	for (size_t i = 0; i < lease->candidates_count; i++) {
-		const struct container_facts *facts = &lease->candidates[i];
+	for (size_t i = 0; i < lease->beginnings->candidates_count; i++) {
+		const struct container_facts *facts = &lease->beginnings->candidates[i];
 
-		trail_add(&lease->trail, STEP_PASSED, "candidate",
+		trail_add(lease_trail(lease), STEP_PASSED, "candidate",
 			"%s (%.12s): uses the volume, is being started; claimed by the engine's "
 			"own files",
 			error_quote(shown, sizeof shown, facts->name, strlen(facts->name)),
@@ -348,8 +348,9 @@ static void on_candidate(struct engine_question *question, const struct containe
 	struct mount_request *request = container_of(question, struct mount_request, question);
 
 	if (!facts) {
-		trail_add(&request->lease->trail, STEP_FAILED, "candidate", "%.12s: %s", id, why);
-		request->lease->has_unjudged = true;
+		trail_add(lease_trail(request->lease), STEP_FAILED, "candidate", "%.12s: %s", id,
+			why);
+		request->lease->beginnings->has_unjudged = true;
 		return;
 	}
 	/* Not announced: it is being created, and is not being started. */
@@ -367,7 +368,7 @@ static void on_candidates(struct engine_question *question, int status, const ch
 		go_on(request);
 		return;
 	}
-	if (status < 0 || request->lease->has_unjudged) {
+	if (status < 0 || request->lease->beginnings->has_unjudged) {
 		refuse(request, status < 0 ? why
 					   : "a container that mounts this volume cannot be "
 					     "judged; see `mayfly explain`");
@@ -375,7 +376,7 @@ static void on_candidates(struct engine_question *question, int status, const ch
 	}
 	request->has_asked = true;
 	note_candidates(request);
-	if (request->lease->candidates_count == 0)
+	if (request->lease->beginnings->candidates_count == 0)
 		give_decoy(request);
 	else
 		go_on(request);
@@ -393,7 +394,7 @@ static void ask(struct mount_request *request)
 			answer(request, NULL, err.text);
 			return;
 		}
-		trail_add(&request->lease->trail, STEP_PASSED, "request",
+		trail_add(lease_trail(request->lease), STEP_PASSED, "request",
 			"engine %s mounts volume %s (id %.12s)",
 			broker->engines[request->engine].name, request->volume, request->mount_id);
 	}

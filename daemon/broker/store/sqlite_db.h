@@ -28,6 +28,7 @@ struct db_format {
 	const char *const *schema; /* CREATE statements, NULL behind the last */
 	const char *const *statements;
 	size_t statement_count;
+	unsigned cache_kib; /* of pages, at most */
 };
 
 /* Opens DIRECTORY/file_name. *RET_DB is the caller's until db_close().

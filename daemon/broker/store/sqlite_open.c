@@ -68,8 +68,8 @@ static int configure(struct db *db, struct mayfly_error *err)
 		/* A read error of the disk must be an error, not SIGBUS. */
 		{ "mmap_size = 0", NULL },
 		{ "cell_size_check = ON", NULL },
-		{ "cache_size = -8000", NULL },
 	};
+	char cache[32];
 	int r = 0;
 
 	for (size_t i = 0; i < sizeof switches / sizeof switches[0]; i++)
@@ -81,7 +81,9 @@ static int configure(struct db *db, struct mayfly_error *err)
 	(void)sqlite3_busy_timeout(db->handle, BUSY_WAIT_MS);
 	for (size_t i = 0; r == 0 && i < sizeof settings / sizeof settings[0]; i++)
 		r = db_set(db, settings[i][0], settings[i][1], err);
-	return r;
+	/* Last: it is the first that looks into the file, which is to be locked by then. */
+	(void)snprintf(cache, sizeof cache, "cache_size = -%u", db->format->cache_kib);
+	return r < 0 ? r : db_set(db, cache, NULL, err);
 }
 
 static int db_new(const char *directory, const char *suffix, const struct db_format *format,

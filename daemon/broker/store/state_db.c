@@ -81,6 +81,7 @@ static const struct db_format state_format = {
 	.schema = schema,
 	.statements = statements,
 	.statement_count = STATE_STATEMENTS,
+	.cache_kib = 256,
 };
 
 struct state_db {

@@ -62,6 +62,7 @@ static const struct db_format store_format = {
 	.schema = schema,
 	.statements = statements,
 	.statement_count = STORE_STATEMENTS,
+	.cache_kib = 8000,
 };
 
 int64_t now_unix_s(void)

@@ -18,7 +18,7 @@
 #define ANNOUNCED_AFTER_S 120
 
 /* Facts are kept for this many bytes of files; beyond, they are read again when asked for. */
-#define TABLE_FACTS_MAX_BYTES (1024 * 1024)
+#define TABLE_FACTS_MAX_BYTES (64 * 1024)
 
 struct container_entry {
 	char id[CONTAINER_ID_LENGTH + 1];

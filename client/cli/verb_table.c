@@ -254,7 +254,8 @@ static const struct verb verbs[] = {
 		.options = unlock_options,
 		.section = SECTION_STORE,
 		.description =
-			"Asks for a passphrase, or takes it from standard input or a file. Ends "
+			"Tries the host key file, where there is one; else asks for a passphrase, "
+			"or takes it from standard input or a file. Ends "
 			"with one line that starts every container that was refused while the "
 			"store was locked: the engine does not try again by itself.",
 		.example = "mayfly unlock\nmayfly unlock --recovery",

@@ -13,6 +13,7 @@ TIME = "2025-01-02T03:04:05Z"
 SECRET = {"name": "prod/a", "current": 3, "versions": 2, "changed": TIME, "removed": None}
 SHOW = {"secret": SECRET, "found_in": "common", "keep": 10, "bytes": 32, "lines": 1, "final_newline": False, "is_text": True}
 SLOTS = {"slots": [{"id": 1, "kind": "host_key", "created": TIME}, {"id": 2, "kind": "recovery", "created": TIME}]}
+BY_PASSPHRASE = {"slots": [{"id": 3, "kind": "passphrase", "created": TIME}]}
 STATUS = {
     "version": "0.1.0", "state": "unlocked", "detail": "", "environment": "prod", "secrets": 12, "grants": 3, "armed": 1,
     "released": 4, "refused_while_locked": [], "audit_records": 99, "audit_head": "ab" * 32, "problems": [],
@@ -45,7 +46,9 @@ POLICY = {"grants": 3, "complaints": [], "notes": [{"where": "a.json:3", "text":
 
 # verb, words, answers, (method, parameters) of the last call, what standard output has, exit status, JSON that differs from the answer
 ROWS = [
-    ("unlock", ["unlock"], {"Unlock": {"waiting": ["web-1", "db-1"]}}, ("Unlock", {"passphrase_fd": 0}), "docker start web-1 db-1", 0, None),
+    ("unlock", ["unlock"], {"ListSlots": BY_PASSPHRASE, "Unlock": {"waiting": ["web-1", "db-1"]}}, ("Unlock", {"passphrase_fd": 0}),
+     "docker start web-1 db-1", 0, None),
+    ("unlock", ["unlock"], {"ListSlots": SLOTS, "Unlock": {"waiting": []}}, ("Unlock", {}), "unlocked", 0, None),
     ("unlock", ["unlock", "--recovery"], {"Unlock": {"waiting": []}}, ("Unlock", {"recovery_fd": 0}), "unlocked", 0, None),
     ("lock", ["lock"], {"Lock": {}}, ("Lock", {}), "locked", 0, None),
     ("key list", ["key", "list"], {"ListSlots": SLOTS}, ("ListSlots", {}), "host-key", 0, None),

@@ -116,12 +116,14 @@ class Canary(harness.EngineCase):
         self.cli("key", "add", "passphrase", value=self.plant("passphrase"))
         self.cli("lock")
         self.assertEqual(self.cli("put", "prod/late", value=self.plant("while locked"), check=False).returncode, 1)
-        self.assertEqual(self.cli("unlock", value=self.plant("wrong passphrase"), check=False).returncode, 1)
-        self.cli("unlock", value=self.values["passphrase"])
+        self.assertEqual(self.cli("unlock", "--from-file", "-", value=self.plant("wrong passphrase"), check=False).returncode, 1)
+        self.cli("unlock", "--from-file", "-", value=self.values["passphrase"])
         self.cli("key", "rotate", "--recovery-key-to", self.mayfly.root / "recovery-2", value=self.values["passphrase"])
         self.cli("lock")
         text = (self.mayfly.root / "recovery-2").read_bytes().strip()
         self.cli("unlock", "--recovery", value=text)
+        self.cli("lock")
+        self.cli("unlock")  # by the host key
         for name in ("recovery-key", "recovery-2"):
             text = (self.mayfly.root / name).read_text().strip()
             self.values[f"{name} as text"] = text.encode()

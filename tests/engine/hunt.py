@@ -16,6 +16,7 @@ import string
 PIECE = 12  # bytes that are looked for together
 CHUNK = 1 << 24
 PAGE = os.sysconf("SC_PAGESIZE")
+SHADOW = 1 << 40
 SKIPPED_MAPS = ("[vvar]", "[vsyscall]", "[vvar_vclock]")
 
 
@@ -98,7 +99,8 @@ class Hunt:
         with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory, open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pages:
             for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
                 start, end, modes, what = re.match(r"(\w+)-(\w+) (\S+) \S+ \S+ \S+ *(.*)", line).groups()
-                if "w" in modes and what not in SKIPPED_MAPS:
+                is_shadow = int(end, 16) - int(start, 16) > SHADOW  # of AddressSanitizer, which holds no bytes of the program
+                if "w" in modes and what not in SKIPPED_MAPS and not is_shadow:
                     for at, length in populated(pages, int(start, 16), int(end, 16)):
                         memory.seek(at)
                         data = memory.read(length)

@@ -16,6 +16,7 @@ import tempfile
 import harness
 
 INJECT = os.environ.get("MAYFLY_INJECT_CALL", "inject_call")
+SANITIZED = os.environ.get("MAYFLY_SANITIZED") == "1"
 PROCESSES = ("mayflyd", "mayfly-broker", "mayfly-mounter", "mayfly-engine")
 # CHOWN, KILL, SYS_CHROOT, SYS_PTRACE, SYS_ADMIN
 MOUNTER_CAPABILITIES = 1 << 0 | 1 << 5 | 1 << 18 | 1 << 19 | 1 << 21
@@ -203,8 +204,10 @@ class Privileges(harness.EngineCase):
             self.assertEqual(self.attack("mayfly-engine", "read", path), "refused EACCES", path)
 
     def test_the_engine_process_and_the_mounter_write_no_file(self):
-        for name in ("mayfly-engine", "mayfly-mounter"):
-            self.assertEqual(self.attack(name, "create", self.engine.directory / "injected"), "killed SYS", name)
+        # A sanitizer's runtime writes its reports: there the filter lets it, and only Landlock stands before the engine process.
+        expected = {"mayfly-engine": "refused EACCES"} if SANITIZED else dict.fromkeys(("mayfly-engine", "mayfly-mounter"), "killed SYS")
+        for name, answer in expected.items():
+            self.assertEqual(self.attack(name, "create", self.engine.directory / "injected"), answer, name)
 
     def test_the_mounter_sees_its_arena_and_nothing_of_the_host(self):
         pid = self.pid("mayfly-mounter")

@@ -102,6 +102,20 @@ class StoreDamage(harness.unittest.TestCase):
                 refused += None in found.values()
         self.assertGreater(refused, 3)
 
+    def test_a_name_that_does_not_open_is_listed_as_damaged(self):
+        self.restore()
+        database = sqlite3.connect(self.store)
+        table = next(row[0] for row in database.execute("select name from sqlite_master where type = 'table' and name like 'head%'"))
+        column = [row[1] for row in database.execute(f"pragma table_info({table})") if row[2] == "BLOB"][-1]
+        database.execute(f"update {table} set {column} = zeroblob(length({column})) where rowid = (select min(rowid) from {table})")
+        database.commit()
+        database.close()
+        self.mayfly.start(init=False)
+        listed = self.mayfly.cli("list", "prod").stdout.decode()
+        self.assertRegex(listed, r"\?damaged-\d+ +- +- +damaged; see `mayfly doctor`")
+        self.assertNotIn("1970", listed)
+        self.assertEqual(len(listed.splitlines()), len(SECRETS) + 1)
+
     def test_a_damaged_record_costs_that_record_only_and_is_named(self):
         data = (self.good / "store.db").read_bytes()
         # The largest record's pages are its own: a bit in the middle of the last page but one.

@@ -56,6 +56,8 @@ ROWS = [
     Row("keep prod/new 1", 0, "at most 1 version kept; 0 destroyed", "keep"),
     Row("remove prod/new --yes", 0, "undelete", "remove"),
     Row("remove prod/new --yes", 1, "prod/new", "remove"),
+    Row("list prod --removed", 0, "NAME      VERSION  KEPT  REMOVED\nprod/new  2        1     20"),
+    Row("list prod", 0, "NAME       VERSION  KEPT  CHANGED\nprod/made  2"),
     Row("undelete prod/new", 0, "prod/new", "undelete"),
     Row("undelete prod/none", 1, "there is no secret prod/none", "undelete"),
     Row("rm prod/new --purge --yes", 0, "1 version destroyed", "purge"),

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define LINE_WIDTH    80
-#define STEP_WIDTH    10
+#define STEP_WIDTH    15 /* "running posture" */
 #define EVIDENCE_LEFT (2 + 6 + STEP_WIDTH + 1)
 
 /* The words and colours of a step's outcome. */

@@ -182,7 +182,7 @@ static int add_set(
 
 	for (size_t i = 0; i < count; i++)
 		if ((!prefix || strncmp(list[i].name, prefix, strlen(prefix)) == 0) &&
-			(list[i].removed_unix_s == 0 || job_flag(job, "removed")))
+			(list[i].removed_unix_s != 0) == job_flag(job, "removed"))
 			(void)json_array_append_new(found, secret_to_json(set, &list[i]));
 	free(list);
 	return r;

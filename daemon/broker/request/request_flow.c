@@ -203,7 +203,8 @@ static void on_fetched(
 		return;
 	}
 	trail_add(&request->lease->trail, STEP_PASSED, "values",
-		"%zu values fetched and held sealed", json_array_size(fetched->used));
+		"%zu value%s fetched and held sealed", json_array_size(fetched->used),
+		json_array_size(fetched->used) == 1 ? "" : "s");
 	lease_set_plan(request->lease, &request->plan, fetched);
 	arm(request);
 }

@@ -256,6 +256,31 @@ class PluginRequests(alone.AloneCase):
             thread.join(alone.NEW_CONNECTION)
         self.assertEqual(answered, [200] * 300)
 
+    def test_thirty_mounts_at_once_without_an_engine_are_refused_with_the_reason(self):
+        """Nobody can say who mounts: no path is answered, at once, and the next engine finds nothing left."""
+        plugins = [self.mayfly.plugin() for _ in range(30)]
+        for i, plugin in enumerate(plugins):
+            plugin.send(request("VolumeDriver.Mount", {"Name": "known", "ID": f"{i:02x}" * 32}))
+        answers = [plugin.answer() for plugin in plugins]
+        for plugin in plugins:
+            plugin.socket.close()
+        self.assertEqual({(a.status, a.error) for a in answers}, {(500, "mayfly: the engine has not answered Mayfly yet, so its directory "
+                                                                   "is not known; see `mayfly status`")})
+        text = self.done("explain")
+        self.assertIn("(unknown container): refused", text)
+        self.assertIn("  volume known\n", text)
+        self.assertIn("volume known: the engine has not answered", self.mayfly.log_text())
+        self.assertEqual(os.listdir(self.mayfly.root / "run/mayfly-volumes"), [])
+        self.assertEqual(self.mayfly.status()["armed"], 0)
+
+    def test_clients_that_leave_during_a_mount_leave_nothing(self):
+        for i in range(30):
+            with self.mayfly.plugin() as plugin:
+                plugin.send(request("VolumeDriver.Mount", {"Name": "known", "ID": f"{i + 100:02x}" * 32}))
+        self.check_known()
+        self.assertEqual(os.listdir(self.mayfly.root / "run/mayfly-volumes"), [])
+        self.assertEqual(self.mayfly.status()["armed"], 0)
+
     def test_descriptors_that_come_with_a_request_are_closed(self):
         def count():
             return len(os.listdir(f"/proc/{self.broker}/fd"))

@@ -1,4 +1,5 @@
 """Plants values that are nowhere else, does with them what people do, and looks everywhere for what is left of them."""
+
 import contextlib
 import hashlib
 import io
@@ -46,9 +47,15 @@ class Canary(harness.EngineCase):
 
     def cli(self, *arguments, value=None, check=True):
         """The command with VALUE on standard input, its output not decoded."""
-        result = subprocess.run([str(self.mayfly.build / "client/cli/mayfly"), *map(str, arguments)], input=value,
-                                stdin=None if value is not None else subprocess.DEVNULL, capture_output=True, check=False,
-                                env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root)), timeout=60)
+        result = subprocess.run(
+            [str(self.mayfly.build / "client/cli/mayfly"), *map(str, arguments)],
+            input=value,
+            stdin=None if value is not None else subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root)),
+            timeout=60,
+        )
         if check:
             self.assertEqual(result.returncode, 0, result.stderr)
         return result
@@ -59,11 +66,21 @@ class Canary(harness.EngineCase):
         return value
 
     def start(self, name):
-        container = self.engine.container("--name", name, "-v", f"{self.secrets}:/run/secrets", harness.IMAGE, "sh", "-c",
-                                          "for f in /run/secrets/* /run/secrets/keys/*; do cat $f > /dev/null; done; sleep 600")
-        harness.wait_for(lambda: self.mayfly.deliveries() and
-                         {d["container"]: d["state"] for d in self.mayfly.deliveries()}.get(name) == "released",
-                         f"the files of {name} are released")
+        container = self.engine.container(
+            "--name",
+            name,
+            "-v",
+            f"{self.secrets}:/run/secrets",
+            harness.IMAGE,
+            "sh",
+            "-c",
+            "for f in /run/secrets/* /run/secrets/keys/*; do cat $f > /dev/null; done; sleep 600",
+        )
+        harness.wait_for(
+            lambda: self.mayfly.deliveries()
+            and {d["container"]: d["state"] for d in self.mayfly.deliveries()}.get(name) == "released",
+            f"the files of {name} are released",
+        )
         return container
 
     def check_files(self, name, **expected):
@@ -87,15 +104,28 @@ class Canary(harness.EngineCase):
             self.large = pathlib.Path(file.name).read_bytes()
         self.cli("generate", "prod/made")
         self.reveal("prod/made", "made")
-        self.mayfly.policy(harness.grant(
-            "web", {"container.name": "web*"}, "db", "keys/api", "binary", "large", "made",
-            {"template": "postgres://u:{{db|url}}@h/d", "as": "url"},
-            {"template": "{{keys/api|json}} {{made|base64}}", "as": "both"}))
+        self.mayfly.policy(
+            harness.grant(
+                "web",
+                {"container.name": "web*"},
+                "db",
+                "keys/api",
+                "binary",
+                "large",
+                "made",
+                {"template": "postgres://u:{{db|url}}@h/d", "as": "url"},
+                {"template": "{{keys/api|json}} {{made|base64}}", "as": "both"},
+            )
+        )
 
     def store_what_is_refused(self):
         """What the broker or the command sends back must be forgotten as well."""
-        refused = {("put", "prod/db"): "other bytes", ("put", "nowhere/db"): "unknown set", ("verify", "prod/db"): "wrong guess",
-                   ("verify", "prod/none"): "guess at nothing"}
+        refused = {
+            ("put", "prod/db"): "other bytes",
+            ("put", "nowhere/db"): "unknown set",
+            ("verify", "prod/db"): "wrong guess",
+            ("verify", "prod/none"): "guess at nothing",
+        }
         for arguments, name in refused.items():
             self.assertEqual(self.cli(*arguments, value=self.plant(name), check=False).returncode, 1, arguments)
         self.assertEqual(self.cli("put", "prod/long", value=self.plant("too long") * 22000, check=False).returncode, 1)
@@ -116,7 +146,9 @@ class Canary(harness.EngineCase):
         self.cli("key", "add", "passphrase", value=self.plant("passphrase"))
         self.cli("lock")
         self.assertEqual(self.cli("put", "prod/late", value=self.plant("while locked"), check=False).returncode, 1)
-        self.assertEqual(self.cli("unlock", "--from-file", "-", value=self.plant("wrong passphrase"), check=False).returncode, 1)
+        self.assertEqual(
+            self.cli("unlock", "--from-file", "-", value=self.plant("wrong passphrase"), check=False).returncode, 1
+        )
         self.cli("unlock", "--from-file", "-", value=self.values["passphrase"])
         self.cli("key", "rotate", "--recovery-key-to", self.mayfly.root / "recovery-2", value=self.values["passphrase"])
         self.cli("lock")
@@ -138,8 +170,9 @@ class Canary(harness.EngineCase):
         self.engine.docker("commit", container, image)
         self.addCleanup(self.engine.docker, "rmi", "-f", image, check=False)
         for what in (["save", image], ["export", container]):
-            yield what[0], subprocess.run(["docker", "-H", f"unix://{self.engine.socket}", *what], check=True,
-                                          capture_output=True).stdout
+            yield what[0], subprocess.run(
+                ["docker", "-H", f"unix://{self.engine.socket}", *what], check=True, capture_output=True
+            ).stdout
 
     def hunt_engine(self, values, containers):
         """All that the engine says and has."""
@@ -151,8 +184,11 @@ class Canary(harness.EngineCase):
             logs = self.engine.docker("logs", container)
             found |= values.in_bytes((logs.stdout + logs.stderr).encode(), f"docker logs {container}")
         self.volume(self.secrets)
-        everything = [*self.engine.docker("ps", "-aq").stdout.split(), self.secrets,
-                      *self.engine.docker("images", "-q").stdout.split()]
+        everything = [
+            *self.engine.docker("ps", "-aq").stdout.split(),
+            self.secrets,
+            *self.engine.docker("images", "-q").stdout.split(),
+        ]
         found |= values.in_bytes(self.engine.docker("inspect", *everything).stdout.encode(), "docker inspect")
         events = self.engine.docker("events", "--since", "0", "--until", "0s").stdout
         return found | values.in_bytes(events.encode(), "docker events")
@@ -179,17 +215,27 @@ class Canary(harness.EngineCase):
         return found
 
     def hunt_everywhere(self, values, containers):
-        return (self.hunt_engine(values, containers) | self.hunt_files(values) | values.in_commands()
-                | self.hunt_memory(values))
+        return (
+            self.hunt_engine(values, containers)
+            | self.hunt_files(values)
+            | values.in_commands()
+            | self.hunt_memory(values)
+        )
 
     def test_nothing_is_left_of_a_value_outside_its_container(self):
         self.volume(self.secrets)
         self.store_values()
         self.store_what_is_refused()
         self.start("web1")
-        self.check_files("web1", db=self.values["db"], keys__api=self.values["api"], large=self.large,
-                         url=b"postgres://u:" + self.values["db"] + b"@h/d",
-                         binary=b"\0\xff" + self.values["binary"] + b"\0\n", made=self.values["made"])
+        self.check_files(
+            "web1",
+            db=self.values["db"],
+            keys__api=self.values["api"],
+            large=self.large,
+            url=b"postgres://u:" + self.values["db"] + b"@h/d",
+            binary=b"\0\xff" + self.values["binary"] + b"\0\n",
+            made=self.values["made"],
+        )
         self.replace_and_remove()
         self.engine.docker("restart", "-t", "0", "web1")
         harness.wait_for(lambda: self.mayfly.status()["released"] == 1, "the new files are released")
@@ -235,11 +281,17 @@ class TheHuntItself(harness.EngineCase):
 
     def test_every_spelling_is_found_wherever_it_begins(self):
         import base64
+
         value = self.marker.encode()
         for shift in range(3):
-            for spelt in (value, value.hex().encode(), value.hex().upper().encode(),
-                          base64.b64encode(b"x" * shift + value + b"yz"), base64.urlsafe_b64encode(b"x" * shift + value + b"y"),
-                          json.dumps({"a": f'"\u00e4{self.marker}\n'}).encode()):
+            for spelt in (
+                value,
+                value.hex().encode(),
+                value.hex().upper().encode(),
+                base64.b64encode(b"x" * shift + value + b"yz"),
+                base64.urlsafe_b64encode(b"x" * shift + value + b"y"),
+                json.dumps({"a": f'"\u00e4{self.marker}\n'}).encode(),
+            ):
                 self.assertTrue(self.values.in_bytes(b"?" + spelt + b"?", "here"), spelt)
         self.assertFalse(self.values.in_bytes(value[:-1] + b"?", "here"))
 
@@ -248,7 +300,10 @@ class TheHuntItself(harness.EngineCase):
         self.assertTrue(self.values.in_stream(io.BytesIO(data), "here"))
 
     def test_a_value_is_found_in_files_of_every_kind(self):
-        places = {"our directory": self.mayfly.root / "var/lib/mayfly/planted", "the engine's": self.engine.data_root / "planted"}
+        places = {
+            "our directory": self.mayfly.root / "var/lib/mayfly/planted",
+            "the engine's": self.engine.data_root / "planted",
+        }
         for what, place in places.items():
             with self.subTest(what):
                 place.write_text(f"text {self.marker} text")
@@ -272,19 +327,38 @@ class TheHuntItself(harness.EngineCase):
         with tempfile.TemporaryDirectory(prefix="mayfly-planted-") as directory:
             pathlib.Path(directory, "file").write_text(self.marker)
             script = "cat /in/file; echo; cp /in/file /copy; sleep 600"
-            self.engine.container("--name", "careless", "-v", f"{directory}:/in:ro", "-e", f"SECRET={self.marker}",
-                                  harness.IMAGE, "sh", "-c", script)
+            self.engine.container(
+                "--name",
+                "careless",
+                "-v",
+                f"{directory}:/in:ro",
+                "-e",
+                f"SECRET={self.marker}",
+                harness.IMAGE,
+                "sh",
+                "-c",
+                script,
+            )
             harness.wait_for(lambda: self.engine.docker("logs", "careless").stdout, "the container has written")
             found = self.hunter.hunt_engine(self.values, ["careless"]) | self.hunter.hunt_files(self.values)
-        for where in ("docker save", "docker export", "docker logs", "docker inspect", "config.v2.json", "-json.log",
-                      "/diff/copy"):
+        for where in (
+            "docker save",
+            "docker export",
+            "docker logs",
+            "docker inspect",
+            "config.v2.json",
+            "-json.log",
+            "/diff/copy",
+        ):
             self.assert_found(found, where)
 
     def test_a_value_is_found_in_arguments_and_in_the_environment(self):
         for what in ("cmdline", "environ"):
             argument = self.marker if what == "cmdline" else "-"
             environment = {"PATH": os.environ["PATH"], **({"X": self.marker} if what == "environ" else {})}
-            process = subprocess.Popen([sys.executable, "-c", "input()", argument], env=environment, stdin=subprocess.PIPE)
+            process = subprocess.Popen(
+                [sys.executable, "-c", "input()", argument], env=environment, stdin=subprocess.PIPE
+            )
             try:
                 harness.wait_for(lambda: self.values.in_commands(), f"the value in {what}")
                 self.assert_found(self.values.in_commands(), f"{process.pid}/{what}")
@@ -295,8 +369,18 @@ class TheHuntItself(harness.EngineCase):
         """A container's name is no secret, and goes everywhere where a secret must not."""
         self.volume(self.secrets)
         self.mayfly.policy()
-        self.engine.docker("run", "--name", f"n{self.marker}", "--network", "none", "-v", f"{self.secrets}:/run/secrets", harness.IMAGE,
-                           "true", check=False)
+        self.engine.docker(
+            "run",
+            "--name",
+            f"n{self.marker}",
+            "--network",
+            "none",
+            "-v",
+            f"{self.secrets}:/run/secrets",
+            harness.IMAGE,
+            "true",
+            check=False,
+        )
         self.mayfly.explain(f"n{self.marker}")
         found = self.hunter.hunt_memory(self.values) | self.hunter.hunt_files(self.values)
         for where in ("memory of mayfly-broker", "memory of mayfly-engine", "state.db", "audit.jsonl"):

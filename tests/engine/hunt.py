@@ -4,6 +4,7 @@ A value is looked for in pieces, so that a copy whose beginning was overwritten 
 every spelling that software gives it: as it is, in base64 at each of the three places of its first byte, in hex.
 JSON escapes nothing in the pieces, so they are found in JSON too.
 """
+
 import base64
 import contextlib
 import os
@@ -27,7 +28,7 @@ def marker():
 
 def pieces_of(value):
     """Pieces that together cover VALUE. What repeats itself needs one piece only."""
-    return sorted({value[i:i + PIECE] for i in range(0, max(1, len(value) - PIECE + 1), PIECE)})
+    return sorted({value[i : i + PIECE] for i in range(0, max(1, len(value) - PIECE + 1), PIECE)})
 
 
 def spellings(piece):
@@ -36,7 +37,7 @@ def spellings(piece):
     for shift in range(3):
         text = base64.b64encode(b"\0" * shift + piece)
         # Without the characters that also depend on what is in front and behind.
-        text = text[(0, 2, 3)[shift]:len(text) - (4 if (shift + len(piece)) % 3 else 0)]
+        text = text[(0, 2, 3)[shift] : len(text) - (4 if (shift + len(piece)) % 3 else 0)]
         found.append((f"base64+{shift}", text))
         url = text.replace(b"+", b"-").replace(b"/", b"_")
         if url != text:
@@ -48,8 +49,12 @@ class Hunt:
     """VALUES: name -> bytes. Names, never values, are in what is reported."""
 
     def __init__(self, values):
-        self.patterns = [(f"{name} ({form})", text) for name, value in values.items()
-                         for piece in pieces_of(value) for form, text in spellings(piece)]
+        self.patterns = [
+            (f"{name} ({form})", text)
+            for name, value in values.items()
+            for piece in pieces_of(value)
+            for form, text in spellings(piece)
+        ]
         self.longest = max(len(text) for _, text in self.patterns)
 
     def in_bytes(self, data, where):
@@ -59,7 +64,7 @@ class Hunt:
         found, kept = set(), b""
         while block := stream.read(CHUNK):
             found |= self.in_bytes(kept + block, where)
-            kept = block[-self.longest:]
+            kept = block[-self.longest :]
         return found
 
     def in_file(self, path):
@@ -96,10 +101,14 @@ class Hunt:
         """All writable memory of PID that has pages. Returns what was found and how many bytes were read."""
         found, read = set(), 0
         name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
-        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory, open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pages:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory, open(
+            f"/proc/{pid}/pagemap", "rb", buffering=0
+        ) as pages:
             for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
                 start, end, modes, what = re.match(r"(\w+)-(\w+) (\S+) \S+ \S+ \S+ *(.*)", line).groups()
-                is_shadow = int(end, 16) - int(start, 16) > SHADOW  # of AddressSanitizer, which holds no bytes of the program
+                is_shadow = (
+                    int(end, 16) - int(start, 16) > SHADOW
+                )  # of AddressSanitizer, which holds no bytes of the program
                 if "w" in modes and what not in SKIPPED_MAPS and not is_shadow:
                     for at, length in populated(pages, int(start, 16), int(end, 16)):
                         memory.seek(at)
@@ -115,7 +124,7 @@ def populated(pages, start, end):
     flags = os.read(pages.fileno(), (end - start) // PAGE * 8)
     run = None
     for i in range(len(flags) // 8 + 1):
-        present = i < len(flags) // 8 and flags[8 * i + 7] & 0xc0  # present, or swapped
+        present = i < len(flags) // 8 and flags[8 * i + 7] & 0xC0  # present, or swapped
         if present and run is None:
             run = i
         elif not present and run is not None:

@@ -1,4 +1,5 @@
-"""What an operator can find out about real containers: explain, audit, policy check, forbid, unlock. In words and as JSON."""
+"""What an operator can find out about real containers: explain, audit, policy check, forbid, unlock."""
+
 import json
 import os
 
@@ -23,13 +24,29 @@ class Insight(harness.EngineCase):
         self.mayfly.policy(harness.grant("web", {"container.name": "web*"}, "db", "motd"))
 
     def run_container(self, name, *arguments, check=True):
-        return self.engine.docker("run", "-d", "--network", "none", "--name", name, "-v", f"{self.secrets}:/run/secrets", *arguments,
-                                  harness.IMAGE, "sh", "-c", "cat /run/secrets/* > /dev/null; sleep 600", check=check)
+        return self.engine.docker(
+            "run",
+            "-d",
+            "--network",
+            "none",
+            "--name",
+            name,
+            "-v",
+            f"{self.secrets}:/run/secrets",
+            *arguments,
+            harness.IMAGE,
+            "sh",
+            "-c",
+            "cat /run/secrets/* > /dev/null; sleep 600",
+            check=check,
+        )
 
     def start(self, name, *arguments):
         container = self.run_container(name, *arguments).stdout.strip()
-        harness.wait_for(lambda: any(d["container"] == name and d["state"] == "released" for d in self.mayfly.deliveries()),
-                         f"the files of {name} are released")
+        harness.wait_for(
+            lambda: any(d["container"] == name and d["state"] == "released" for d in self.mayfly.deliveries()),
+            f"the files of {name} are released",
+        )
         return container
 
     def words(self, *arguments, code=0):
@@ -71,7 +88,11 @@ class Insight(harness.EngineCase):
     def test_audit_names_the_container_what_it_got_and_by_which_grant(self):
         container = self.start("web1")
         text = self.joined("audit", "--container", "web1", "--action", "release")
-        self.assertIn(f"granted web1 ({container[:12]}): release {self.secrets}: prod/db version 1, common/motd version 1, by grant web", text)
+        self.assertIn(
+            f"granted web1 ({container[:12]}): release {self.secrets}: prod/db version 1, "
+            "common/motd version 1, by grant web",
+            text,
+        )
         for name in ("prod/db", "common/motd"):
             actions = {r["action"] for r in self.mayfly.audit("--secret", name) if r.get("container_id") == container}
             self.assertIn("release", actions)
@@ -92,7 +113,9 @@ class Insight(harness.EngineCase):
         file.write_text(json.dumps({"grants": [harness.grant("web", {"container.name": "web*"}, "db")]}))
         text = self.joined("policy", "check", "--against-running", str(file))
         self.assertIn("web1 (", text)
-        change = json.loads(self.mayfly.mayfly("policy", "check", "--against-running", file, "--json").stdout)["changes"]
+        change = json.loads(self.mayfly.mayfly("policy", "check", "--against-running", file, "--json").stdout)[
+            "changes"
+        ]
         self.assertEqual([c["container"] for c in change], ["web1"])
         file.write_text(json.dumps({"grants": [harness.grant("web", {"container.name": "nothing"}, "db")]}))
         self.assertIn("web1 (", self.joined("policy", "check", "--against-running", str(file)))
@@ -111,7 +134,10 @@ class Insight(harness.EngineCase):
     def test_a_missing_secret_is_named_with_what_to_do(self):
         self.mayfly.policy(harness.grant("web", {"container.name": "web*"}, "db", "cache-password"))
         refused = self.run_container("web1", check=False)
-        self.assertIn("mayfly: grant web: prod/cache-password does not exist; run `mayfly put prod/cache-password`", refused.stderr)
+        self.assertIn(
+            "mayfly: grant web: prod/cache-password does not exist; run `mayfly put prod/cache-password`",
+            refused.stderr,
+        )
         self.assertIn("cache-password", self.joined("diff", "dev", "prod"))
         self.mayfly.put("dev/cache-password", "dev value")
         refused = self.run_container("web2", check=False)
@@ -124,7 +150,9 @@ class Insight(harness.EngineCase):
         self.mayfly.mayfly("lock")
         for name in ("web1", "web2"):
             refused = self.run_container(name, check=False)
-            self.assertRegex(refused.stderr, rf"mayfly: locked since \d\d:\d\d; run `mayfly unlock`, then `docker start {name}`")
+            self.assertRegex(
+                refused.stderr, rf"mayfly: locked since \d\d:\d\d; run `mayfly unlock`, then `docker start {name}`"
+            )
         self.assertEqual(sorted(self.mayfly.status()["refused_while_locked"]), ["web1", "web2"])
         text = self.words("unlock")
         line = next(line.strip() for line in text.splitlines() if "docker start" in line)

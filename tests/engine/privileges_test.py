@@ -3,6 +3,7 @@
 The sandbox is tried as an attacker would who has taken a process over: tests/privileged/inject_call makes the running
 process carry out a system call. A control shows each time that the same call works where it is allowed.
 """
+
 import contextlib
 import ctypes
 import os
@@ -37,7 +38,7 @@ def unix_names():
 
 
 def descriptors(pid):
-    """Everything that PID has open, as words: paths, "anon_inode:[...]", "socket PATH", "socket" for one without a name."""
+    """Everything that PID has open, as words: paths, "anon_inode:[...]", "socket PATH", "socket" without a name."""
     names = unix_names()
     found = []
     for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
@@ -100,13 +101,23 @@ class Privileges(harness.EngineCase):
         """The pid of a process that has entered its sandbox."""
         if name == "mayflyd":
             return self.mayfly.process.pid
-        return harness.wait_for(lambda: (pid := self.mayfly.child(name)) and status_of(pid)["Seccomp"] == "2" and pid,
-                                f"{name} is in its sandbox")
+        return harness.wait_for(
+            lambda: (pid := self.mayfly.child(name)) and status_of(pid)["Seccomp"] == "2" and pid,
+            f"{name} is in its sandbox",
+        )
 
     def start_container(self, name="web"):
         volume = self.volume(f"privileges-{os.getpid()}")
-        container = self.engine.container("--name", name, "-v", f"{volume}:/run/secrets", harness.IMAGE,
-                                          "sh", "-c", "cat /run/secrets/db > /dev/null; sleep 600")
+        container = self.engine.container(
+            "--name",
+            name,
+            "-v",
+            f"{volume}:/run/secrets",
+            harness.IMAGE,
+            "sh",
+            "-c",
+            "cat /run/secrets/db > /dev/null; sleep 600",
+        )
         harness.wait_for(lambda: self.mayfly.status()["released"] == 1, "the files are released")
         return container
 
@@ -133,8 +144,10 @@ class Privileges(harness.EngineCase):
                 self.assertEqual(status["Uid"].split(), [uid] * 4)
                 self.assertEqual(status["Gid"].split(), [uid] * 4)
                 self.assertEqual(status["Groups"], "")
-                self.assertEqual({key: int(status[key], 16) for key in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")},
-                                 {"CapPrm": capabilities, "CapEff": capabilities, "CapInh": 0, "CapBnd": 0, "CapAmb": 0})
+                self.assertEqual(
+                    {key: int(status[key], 16) for key in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")},
+                    {"CapPrm": capabilities, "CapEff": capabilities, "CapInh": 0, "CapBnd": 0, "CapAmb": 0},
+                )
 
     def test_every_child_sits_behind_a_filter_and_cannot_gain_privileges(self):
         for name in CHILDREN:
@@ -167,7 +180,9 @@ class Privileges(harness.EngineCase):
             signal.pause()
         try:
             os.read(ready, 1)
-            self.assertEqual(as_uid(uid, lambda: spy_on(victim)), 7, "the control: an ordinary process of that uid is open")
+            self.assertEqual(
+                as_uid(uid, lambda: spy_on(victim)), 7, "the control: an ordinary process of that uid is open"
+            )
         finally:
             os.kill(victim, signal.SIGKILL)
             os.waitpid(victim, 0)
@@ -204,8 +219,12 @@ class Privileges(harness.EngineCase):
             self.assertEqual(self.attack("mayfly-engine", "read", path), "refused EACCES", path)
 
     def test_the_engine_process_and_the_mounter_write_no_file(self):
-        # A sanitizer's runtime writes its reports: there the filter lets it, and only Landlock stands before the engine process.
-        expected = {"mayfly-engine": "refused EACCES"} if SANITIZED else dict.fromkeys(("mayfly-engine", "mayfly-mounter"), "killed SYS")
+        # A sanitizer's runtime writes its reports: the filter lets it, and only Landlock holds the engine process.
+        expected = (
+            {"mayfly-engine": "refused EACCES"}
+            if SANITIZED
+            else dict.fromkeys(("mayfly-engine", "mayfly-mounter"), "killed SYS")
+        )
         for name, answer in expected.items():
             self.assertEqual(self.attack(name, "create", self.engine.directory / "injected"), answer, name)
 
@@ -235,26 +254,58 @@ class Privileges(harness.EngineCase):
             self.assertGreaterEqual(left[pattern], 0, f"{name} has more of {what} open")
 
     def test_each_process_has_only_its_own_descriptors(self):
-        root, log = re.escape(str(self.mayfly.root)), {r"/dev/null": 2, re.escape(str(self.mayfly.root / "mayflyd.log")): 2}
+        root, log = re.escape(str(self.mayfly.root)), {
+            r"/dev/null": 2,
+            re.escape(str(self.mayfly.root / "mayflyd.log")): 2,
+        }
         loop = {r"anon_inode:\[eventpoll\]": 1, r"anon_inode:\[eventfd\]": 1, "pipe": 4}
         groups = {r"anon_inode:\[fanotify\]": GROUPS}
         plugin = re.escape(f"/run/docker/plugins/{self.plugin}.sock")
-        self.check_open("mayflyd", {
-            **log, **groups, r"anon_inode:\[signalfd\]": 1, rf"{root}/var/lib/mayfly/mayflyd.lock": 1, rf"socket {plugin}": 1,
-            rf"socket {root}/run/mayfly/operator.sock": 1, rf"{root}/run/mayfly-volumes": 1, rf"{root}/etc/mayfly/host.key": 1,
-            "mnt": 1, "socket": 3})
-        self.check_open("mayfly-broker", {
-            **log, **loop, **groups, rf"{root}/var/lib/mayfly/(state|store).db(-wal)?": 4, rf"{root}/var/lib/mayfly/audit": 1,
-            rf"{root}/var/lib/mayfly/audit/audit.jsonl": 1, rf"{root}/etc/mayfly/host.key": 1, "/proc": 1,
-            r"/sys/fs/cgroup/\w+": 4, rf"socket {plugin}": 8, rf"socket {root}/run/mayfly/operator.sock": 2, "socket": 3,
-            r"anon_inode:\[pidfd\]|pidfd:.*": 2})
-        self.check_open("mayfly-mounter", {
-            **log, **groups, "/proc": 1, "mnt": 2, "/": 1, rf"{root}/run/mayfly-volumes": 1, "socket": 2})
-        self.check_open("mayfly-engine", {
-            **log, **loop, "/": 2, "socket": 12, r"anon_inode:inotify": 1, re.escape(str(self.engine.data_root)): 1})
+        self.check_open(
+            "mayflyd",
+            {
+                **log,
+                **groups,
+                r"anon_inode:\[signalfd\]": 1,
+                rf"{root}/var/lib/mayfly/mayflyd.lock": 1,
+                rf"socket {plugin}": 1,
+                rf"socket {root}/run/mayfly/operator.sock": 1,
+                rf"{root}/run/mayfly-volumes": 1,
+                rf"{root}/etc/mayfly/host.key": 1,
+                "mnt": 1,
+                "socket": 3,
+            },
+        )
+        self.check_open(
+            "mayfly-broker",
+            {
+                **log,
+                **loop,
+                **groups,
+                rf"{root}/var/lib/mayfly/(state|store).db(-wal)?": 4,
+                rf"{root}/var/lib/mayfly/audit": 1,
+                rf"{root}/var/lib/mayfly/audit/audit.jsonl": 1,
+                rf"{root}/etc/mayfly/host.key": 1,
+                "/proc": 1,
+                r"/sys/fs/cgroup/\w+": 4,
+                rf"socket {plugin}": 8,
+                rf"socket {root}/run/mayfly/operator.sock": 2,
+                "socket": 3,
+                r"anon_inode:\[pidfd\]|pidfd:.*": 2,
+            },
+        )
+        self.check_open(
+            "mayfly-mounter",
+            {**log, **groups, "/proc": 1, "mnt": 2, "/": 1, rf"{root}/run/mayfly-volumes": 1, "socket": 2},
+        )
+        self.check_open(
+            "mayfly-engine",
+            {**log, **loop, "/": 2, "socket": 12, r"anon_inode:inotify": 1, re.escape(str(self.engine.data_root)): 1},
+        )
 
     def test_no_descriptor_is_left_over_from_what_is_done(self):
         """The first round opens what stays open: connections, databases' files."""
+
         def work(count):
             for i in range(count):
                 self.start_container(f"web{i}")
@@ -267,8 +318,11 @@ class Privileges(harness.EngineCase):
         before = {name: len(descriptors(self.pid(name))) for name in PROCESSES}
         work(8)
         for name in PROCESSES:
-            harness.wait_for(lambda n=name: len(descriptors(self.pid(n))) <= before[n],
-                             f"{name} has {before[name]} descriptors again", 5)
+            harness.wait_for(
+                lambda n=name: len(descriptors(self.pid(n))) <= before[n],
+                f"{name} has {before[name]} descriptors again",
+                5,
+            )
 
     def test_a_broker_that_crashes_leaves_no_core_file(self):
         pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
@@ -288,7 +342,9 @@ class Privileges(harness.EngineCase):
                 for name in CHILDREN:
                     before = other.child(name)
                     os.kill(before, signal.SIGSEGV)
-                    harness.wait_for(lambda n=name, b=before: other.child(n) not in (None, b), f"another {name} is there")
+                    harness.wait_for(
+                        lambda n=name, b=before: other.child(n) not in (None, b), f"another {name} is there"
+                    )
                 self.assertEqual(os.listdir(directory), [])
             finally:
                 other.close()

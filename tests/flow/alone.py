@@ -1,4 +1,5 @@
 """A real mayflyd without an engine, and clients of its two sockets that may send what no honest client sends."""
+
 import array
 import contextlib
 import json
@@ -19,6 +20,7 @@ NEW_CONNECTION = 30  # seconds that an answer may take on a busy machine
 
 class NoEngine:
     """What the configuration says of an engine that is not there."""
+
     socket = "/nonexistent/docker.sock"
     exec_root = "/nonexistent/run"
     plugins = set()
@@ -41,8 +43,13 @@ class Mayfly(harness.Mayfly):
 
     def start_badly(self, timeout=20):
         """Starts what must not go on; its exit status and what it said."""
-        result = subprocess.run([*map(str, self.wrapper), str(self.build / "daemon/mayflyd"), "--root", str(self.root)],
-                                capture_output=True, text=True, timeout=timeout, check=False)
+        result = subprocess.run(
+            [*map(str, self.wrapper), str(self.build / "daemon/mayflyd"), "--root", str(self.root)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
         return result.returncode, result.stdout + result.stderr
 
     def restart(self):
@@ -51,9 +58,15 @@ class Mayfly(harness.Mayfly):
 
     def cli(self, *arguments, value=None):
         """The command with VALUE (bytes) on standard input; nothing is decoded, nothing raised."""
-        return subprocess.run([str(self.build / "client/cli/mayfly"), *map(str, arguments)], input=value,
-                              stdin=subprocess.DEVNULL if value is None else None, capture_output=True, timeout=60,
-                              env=dict(os.environ, MAYFLY_ROOT=str(self.root), NO_COLOR="1"), check=False)
+        return subprocess.run(
+            [str(self.build / "client/cli/mayfly"), *map(str, arguments)],
+            input=value,
+            stdin=subprocess.DEVNULL if value is None else None,
+            capture_output=True,
+            timeout=60,
+            env=dict(os.environ, MAYFLY_ROOT=str(self.root), NO_COLOR="1"),
+            check=False,
+        )
 
     def plugin(self):
         return Plugin(f"/run/docker/plugins/{self.plugin_names[0]}.sock")
@@ -110,7 +123,9 @@ class Answer:
     def __init__(self, head, body):
         lines = head.split(b"\r\n")
         self.status = int(lines[0].split()[1])
-        self.headers = {key.strip().lower(): value.strip() for key, value in (line.decode().split(":", 1) for line in lines[1:])}
+        self.headers = {
+            key.strip().lower(): value.strip() for key, value in (line.decode().split(":", 1) for line in lines[1:])
+        }
         self.body = body
         self.json = json.loads(body) if body else None
 
@@ -127,7 +142,9 @@ class Plugin(Connection):
             if not self.more():
                 raise EOFError(self.read)
         head, self.read = self.read.split(b"\r\n\r\n", 1)
-        length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0)
+        length = next(
+            (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0
+        )
         while len(self.read) < length:
             if not self.more():
                 raise EOFError(self.read)
@@ -143,8 +160,14 @@ def request(endpoint, body, *headers, method="POST", version="1.1"):
     """A request as Go's client sends it. BODY: bytes, or what is to be JSON."""
     if not isinstance(body, bytes):
         body = json.dumps(body).encode() + b"\n"
-    lines = [f"{method} /{endpoint} HTTP/{version}", "Host: plugin.moby.localhost", "User-Agent: Go-http-client/1.1",
-             f"Content-Length: {len(body)}", "Accept: application/vnd.docker.plugins.v1.2+json", *headers]
+    lines = [
+        f"{method} /{endpoint} HTTP/{version}",
+        "Host: plugin.moby.localhost",
+        "User-Agent: Go-http-client/1.1",
+        f"Content-Length: {len(body)}",
+        "Accept: application/vnd.docker.plugins.v1.2+json",
+        *headers,
+    ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
@@ -168,6 +191,7 @@ class Operator(Connection):
 def memfd(content=b"", seals=0x2 | 0x8):
     """A memfd with F_SEAL_SHRINK and F_SEAL_WRITE, as values travel."""
     import fcntl
+
     fd = os.memfd_create("value", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.write(fd, content)

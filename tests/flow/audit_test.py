@@ -1,4 +1,5 @@
 """The audit file: who did what, found again by every filter, followed live, and every kind of tampering noticed."""
+
 import datetime
 import json
 import os
@@ -26,8 +27,14 @@ class Audit(alone.AloneCase):
         self.done("put", "prod/told", value=b"a")
         self.mayfly.cli("put", "prod/told", value=b"b")
         last = self.records("--last", "3")
-        self.assertEqual([(r["action"], r["decision"], r["set"], r["name"]) for r in last],
-                         [("put", "granted", "prod", "told"), ("put", "granted", "prod", "told"), ("put", "refused", "prod", "told")])
+        self.assertEqual(
+            [(r["action"], r["decision"], r["set"], r["name"]) for r in last],
+            [
+                ("put", "granted", "prod", "told"),
+                ("put", "granted", "prod", "told"),
+                ("put", "refused", "prod", "told"),
+            ],
+        )
         self.assertEqual(last[2]["reason"], "prod/told has another value already")
         self.assertEqual(last[1]["actor"], last[2]["actor"])
         for record in last:
@@ -40,9 +47,14 @@ class Audit(alone.AloneCase):
 
     def test_the_login_user_is_named_behind_sudo(self):
         """sudo changes the uid and not the kernel's login uid; root without a login has none."""
-        script = f"echo {LOGIN} > /proc/self/loginuid && exec \"$0\" \"$@\""
-        result = subprocess.run(["sh", "-c", script, self.mayfly.build / "client/cli/mayfly", "put", "prod/login"], input=b"v",
-                                env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root)), capture_output=True, check=False)
+        script = f'echo {LOGIN} > /proc/self/loginuid && exec "$0" "$@"'
+        result = subprocess.run(
+            ["sh", "-c", script, self.mayfly.build / "client/cli/mayfly", "put", "prod/login"],
+            input=b"v",
+            env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root)),
+            capture_output=True,
+            check=False,
+        )
         harness.need(b"loginuid" not in result.stderr, "this kernel keeps no login uid")
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(self.records("--last", "1")[0]["actor"]["login_uid"], LOGIN)
@@ -55,13 +67,18 @@ class Audit(alone.AloneCase):
         self.mayfly.cli("put", "prod/filter-a", value=b"w")
         about_a = self.records("--secret", "prod/filter-a")
         self.assertEqual([r["action"] for r in about_a], ["put", "verify", "put", "put"])
-        self.assertEqual([r["name"] for r in self.records("--secret", "prod/filter-a", "--action", "verify")], ["filter-a"])
+        self.assertEqual(
+            [r["name"] for r in self.records("--secret", "prod/filter-a", "--action", "verify")], ["filter-a"]
+        )
         self.assertEqual([r["decision"] for r in self.records("--secret", "prod/filter-a", "--refused")], ["refused"])
         self.assertEqual(len(self.records("--last", "2")), 2)
         self.assertEqual(self.records("--secret", "prod/filter"), [])
         self.assertEqual(self.records("--action", "nothing"), [])
         middle = about_a[1]["time"]
-        self.assertEqual([r["action"] for r in self.records("--secret", "prod/filter-a", "--since", middle)], ["verify", "put", "put"])
+        self.assertEqual(
+            [r["action"] for r in self.records("--secret", "prod/filter-a", "--since", middle)],
+            ["verify", "put", "put"],
+        )
         self.assertEqual([r["action"] for r in self.records("--secret", "prod/filter-a", "--until", middle)], ["put"])
         # What is printed can be given to --since.
         printed = self.done("audit", "--secret", "prod/filter-a").split()[0]
@@ -77,9 +94,13 @@ class Audit(alone.AloneCase):
         self.assertTrue(self.done("audit", "--since", "1h"))
 
     def follow(self, *words):
-        return subprocess.Popen([self.mayfly.build / "client/cli/mayfly", "audit", "--follow", "--last", "1", *words], text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root), NO_COLOR="1"))
+        return subprocess.Popen(
+            [self.mayfly.build / "client/cli/mayfly", "audit", "--follow", "--last", "1", *words],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root), NO_COLOR="1"),
+        )
 
     def test_follow_shows_what_comes_until_it_is_interrupted(self):
         self.done("put", "prod/before-it", value=b"v")
@@ -110,8 +131,14 @@ class Audit(alone.AloneCase):
 
     def test_a_reader_that_goes_away_ends_it_quietly(self):
         command = f"exec {self.mayfly.build}/client/cli/mayfly audit --last 0 | head -1"
-        result = subprocess.run(["sh", "-c", command], env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root)), capture_output=True,
-                                text=True, timeout=20, check=False)
+        result = subprocess.run(
+            ["sh", "-c", command],
+            env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root)),
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
         self.assertEqual(len(result.stdout.splitlines()), 1)
 
     def test_names_that_would_steer_a_terminal_or_forge_a_line_do_not(self):
@@ -172,19 +199,27 @@ class Audit(alone.AloneCase):
             lines = data.splitlines(True)
             lines[-2], lines[-3] = lines[-3], lines[-2]
             return b"".join(lines)
+
         self.tamper(exchange)
         self.verify_says()
 
     def test_a_record_that_was_put_in_is_found(self):
         self.make_records()
-        self.tamper(lambda data: b"".join([*data.splitlines(True)[:-2], data.splitlines(True)[0], *data.splitlines(True)[-2:]]))
+        self.tamper(
+            lambda data: b"".join([*data.splitlines(True)[:-2], data.splitlines(True)[0], *data.splitlines(True)[-2:]])
+        )
         self.verify_says()
 
     def test_a_tail_that_was_cut_off_is_found_and_nothing_more_is_done_until_it_is_back(self):
         self.make_records()
         self.tamper(lambda data: b"".join(data.splitlines(True)[:-2]))
         self.verify_says()
-        self.says(self.mayfly.cli("put", "prod/unrecorded", value=b"v"), 1, "the audit record could not be written", "nothing was done")
+        self.says(
+            self.mayfly.cli("put", "prod/unrecorded", value=b"v"),
+            1,
+            "the audit record could not be written",
+            "nothing was done",
+        )
         self.assertIsNone(self.value_of("prod/unrecorded"))
 
     def test_lines_that_were_added_are_found(self):

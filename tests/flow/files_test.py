@@ -1,4 +1,5 @@
 """Configuration and policy with mistakes: said with file, line and the word that was meant; what was in force stays."""
+
 import json
 import os
 import subprocess
@@ -20,16 +21,47 @@ BAD_POLICIES = {
     "no grants": ("{}", 1, "needs the key 'grants'"),
     "an unknown key at the top": ('{\n"grant": [],\n"grants": []}', 2, "'grant'", "did you mean 'grants'?"),
     "grants that are no list": ('{"grants":\n{}}', 2, "list"),
-    "an unknown key of a grant": (json.dumps({"grants": [{**GRANT, "secret": 1}]}, indent=0), 13, "'secret'", "did you mean 'secrets'?"),
-    "an unknown key of a match": (json.dumps({"grants": [{**GRANT, "match": {"compose.servce": "w"}}]}), 1, "did you mean 'compose.service'?"),
-    "an unknown posture": (json.dumps({"grants": [{**GRANT, "require": {"nonroot": True}}]}), 1, "'nonroot'", "did you mean 'non_root'?"),
-    "an unknown key of a secret": (json.dumps({"grants": [{**GRANT, "secrets": [{"name": "db", "moed": "0400"}]}]}), 1, "did you mean 'mode'?"),
-    "an unknown word": (json.dumps({"grants": [{**GRANT, "guard": "allways"}]}), 1, "'allways'", "did you mean 'always'?"),
+    "an unknown key of a grant": (
+        json.dumps({"grants": [{**GRANT, "secret": 1}]}, indent=0),
+        13,
+        "'secret'",
+        "did you mean 'secrets'?",
+    ),
+    "an unknown key of a match": (
+        json.dumps({"grants": [{**GRANT, "match": {"compose.servce": "w"}}]}),
+        1,
+        "did you mean 'compose.service'?",
+    ),
+    "an unknown posture": (
+        json.dumps({"grants": [{**GRANT, "require": {"nonroot": True}}]}),
+        1,
+        "'nonroot'",
+        "did you mean 'non_root'?",
+    ),
+    "an unknown key of a secret": (
+        json.dumps({"grants": [{**GRANT, "secrets": [{"name": "db", "moed": "0400"}]}]}),
+        1,
+        "did you mean 'mode'?",
+    ),
+    "an unknown word": (
+        json.dumps({"grants": [{**GRANT, "guard": "allways"}]}),
+        1,
+        "'allways'",
+        "did you mean 'always'?",
+    ),
     "an unknown set": (json.dumps({"grants": [{**GRANT, "set": "porduct"}]}), 1, "'porduct'"),
     "a near set": (json.dumps({"grants": [{**GRANT, "set": "prdo"}]}), 1, "did you mean 'prod'?"),
     "a wrong mode": (json.dumps({"grants": [{**GRANT, "secrets": [{"name": "db", "mode": "0999"}]}]}), 1, "'0999'"),
-    "a misspelt filter": (json.dumps({"grants": [{**GRANT, "secrets": [{"template": "{{db|ulr}}", "as": "u"}]}]}), 1, "did you mean 'url'?"),
-    "a name that leads out": (json.dumps({"grants": [{**GRANT, "secrets": [{"name": "db", "as": "../db"}]}]}), 1, "../db"),
+    "a misspelt filter": (
+        json.dumps({"grants": [{**GRANT, "secrets": [{"template": "{{db|ulr}}", "as": "u"}]}]}),
+        1,
+        "did you mean 'url'?",
+    ),
+    "a name that leads out": (
+        json.dumps({"grants": [{**GRANT, "secrets": [{"name": "db", "as": "../db"}]}]}),
+        1,
+        "../db",
+    ),
     "one name for two grants": (json.dumps({"grants": [GRANT, GRANT]}), 1, "web"),
     "nesting without end": ("[" * 100000, 1, "depth"),
 }
@@ -37,10 +69,19 @@ BAD_CONFIGS = {
     "nothing": ("", 1, "valid JSON"),
     "an open brace": ('{\n "environment": "prod",\n', 3, "valid JSON"),
     "an unknown key at the top": ('{\n"environmnt": "prod"}', 2, "'environmnt'", "did you mean 'environment'?"),
-    "an unknown key of a set": ('{"sets": {"prod": {\n"provder": "store"}}}', 2, "'provder'", "did you mean 'provider'?"),
+    "an unknown key of a set": (
+        '{"sets": {"prod": {\n"provder": "store"}}}',
+        2,
+        "'provder'",
+        "did you mean 'provider'?",
+    ),
     "an unknown key of an engine": ('{"engines": [\n{"nam": "x"}]}', 2, "'nam'", "did you mean 'name'?"),
     "an unknown provider": ('{"sets": {"prod": {"provider": "sotre"}}}', 1, "did you mean 'store'?"),
-    "a set that inherits nothing": ('{"sets": {"prod": {"inherits": ["comon"]}, "common": {}}}', 1, "did you mean 'common'?"),
+    "a set that inherits nothing": (
+        '{"sets": {"prod": {"inherits": ["comon"]}, "common": {}}}',
+        1,
+        "did you mean 'common'?",
+    ),
     "a circle": ('{"sets": {"a": {"inherits": ["b"]}, "b": {"inherits": ["a"]}}}', 1, "circle"),
     "root": ('{"user": "root"}', 1, "never runs as root"),
     "a number for a flag": ('{"allow_reveal": 1}', 1, "allow_reveal"),
@@ -98,12 +139,19 @@ class Files(alone.AloneCase):
                 self.check_in_force()
 
     def test_check_says_the_same_and_starts_nothing(self):
-        for what, (text, line, *words) in {**BAD_CONFIGS, "a policy": BAD_POLICIES["an unknown key of a grant"]}.items():
+        for what, (text, line, *words) in {
+            **BAD_CONFIGS,
+            "a policy": BAD_POLICIES["an unknown key of a grant"],
+        }.items():
             with self.subTest(what):
                 file = self.policy_file if what == "a policy" else self.config_file
                 self.write(file, text)
-                result = subprocess.run([self.mayfly.build / "daemon/mayflyd", "--check", "--root", self.mayfly.root],
-                                        capture_output=True, text=True, check=False)
+                result = subprocess.run(
+                    [self.mayfly.build / "daemon/mayflyd", "--check", "--root", self.mayfly.root],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
                 self.assertEqual(result.returncode, 1)
                 for word in (f"{file}:{line}: ", *words):
                     self.assertIn(word, result.stdout + result.stderr)
@@ -122,9 +170,13 @@ class Files(alone.AloneCase):
         def too_large():
             other.write_text('{"grants": [], "note": "' + "n" * (5 << 20) + '"}')
 
-        for what, make, words in (("a directory", other.mkdir, "no regular file"), ("a pipe", lambda: os.mkfifo(other), "no regular file"),
-                                  ("everybody's", world_writable, "every user may write to it"), ("too large", too_large, "limit"),
-                                  ("a link to nowhere", lambda: other.symlink_to("/nonexistent"), "No such file")):
+        for what, make, words in (
+            ("a directory", other.mkdir, "no regular file"),
+            ("a pipe", lambda: os.mkfifo(other), "no regular file"),
+            ("everybody's", world_writable, "every user may write to it"),
+            ("too large", too_large, "limit"),
+            ("a link to nowhere", lambda: other.symlink_to("/nonexistent"), "No such file"),
+        ):
             with self.subTest(what):
                 make()
                 try:
@@ -155,7 +207,9 @@ class Files(alone.AloneCase):
             for _ in range(2):  # not only when it has just been changed
                 said = self.mayfly.cli("policy", "reload")
                 self.assertEqual(said.returncode, 0)
-                self.assertIn("restart of mayflyd is needed for: engines and operator_group", (said.stdout + said.stderr).decode())
+                self.assertIn(
+                    "restart of mayflyd is needed for: engines and operator_group", (said.stdout + said.stderr).decode()
+                )
         finally:
             self.mayfly.config = json.loads(before)
             self.mayfly.write_config()

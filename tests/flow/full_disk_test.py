@@ -1,5 +1,9 @@
-"""A disk that fills up under the running service, and under its start: what was acknowledged stays, what cannot be made durable is
-refused, and the service goes on by itself when there is room again. The state directory is a small tmpfs here."""
+"""A disk that fills up under the running service, and under its start.
+
+What was acknowledged stays, what cannot be made durable is refused, and the service goes on by itself when there is
+room again. The state directory is a small tmpfs here.
+"""
+
 import os
 import subprocess
 import unittest
@@ -44,7 +48,9 @@ class FullDisk(unittest.TestCase):
     def check_before(self):
         self.assertEqual(self.mayfly.cli("reveal", "prod/before").stdout, b"before")
         with self.mayfly.plugin() as plugin:
-            self.assertEqual(plugin.post("VolumeDriver.Get", {"Name": "before"}).json["Volume"]["Status"]["grant"], "web")
+            self.assertEqual(
+                plugin.post("VolumeDriver.Get", {"Name": "before"}).json["Volume"]["Status"]["grant"], "web"
+            )
         self.assertEqual(self.mayfly.child("mayfly-broker"), self.broker, self.mayfly.log_text()[-2000:])
 
     def test_a_put_without_room_is_refused_and_goes_through_once_there_is(self):
@@ -92,7 +98,9 @@ class FullDisk(unittest.TestCase):
         self.assertEqual((result.returncode, result.stdout), (1, b""))
         self.assertIn(b"the audit record could not be written", result.stderr)
         self.assertIn(b"nothing was done", result.stderr)
-        self.assertIn(b"1 line, no final newline", self.mayfly.cli("show", "prod/before").stdout)  # that is not recorded
+        self.assertIn(
+            b"1 line, no final newline", self.mayfly.cli("show", "prod/before").stdout
+        )  # that is not recorded
         self.assertEqual(self.mayfly.cli("remove", "prod/before", "--yes").returncode, 1)
         self.make_room()
         self.check_before()

@@ -1,4 +1,5 @@
 """What opens the store: passphrase, recovery key, host key file; given wrongly, taken away, changed."""
+
 import json
 import os
 import unittest
@@ -48,8 +49,17 @@ class Keys(unittest.TestCase):
         self.assertFalse((self.mayfly.root / "etc/mayfly/host.key").exists())
         self.mayfly.restart()
         self.assertEqual(self.state(), "locked")
-        for words in (("put", "prod/x"), ("list",), ("show", "prod/kept"), ("reveal", "prod/kept"), ("generate", "prod/x"),
-                      ("audit", "verify"), ("remove", "prod/kept", "--yes"), ("key", "add", "recovery"), ("set", "fill", "dev")):
+        for words in (
+            ("put", "prod/x"),
+            ("list",),
+            ("show", "prod/kept"),
+            ("reveal", "prod/kept"),
+            ("generate", "prod/x"),
+            ("audit", "verify"),
+            ("remove", "prod/kept", "--yes"),
+            ("key", "add", "recovery"),
+            ("set", "fill", "dev"),
+        ):
             with self.subTest(" ".join(words)):
                 self.assertRegex(self.no(*words, value=b"x"), r"locked since \d\d:\d\d; run `mayfly unlock`")
         # What needs no key goes on: status, audit, keys' list, and the plugin's definitions.
@@ -84,15 +94,27 @@ class Keys(unittest.TestCase):
         self.start("--unlock", "passphrase", value=PASSPHRASE)
         text = self.recovery_file.read_text().strip()
         self.assertEqual(self.recovery_file.stat().st_mode & 0o777, 0o600)
-        for typed in (text, text.lower(), text.replace("-", " "), text.replace("-", ""), text.replace("-", "\n"), f"  {text}\n\n"):
+        for typed in (
+            text,
+            text.lower(),
+            text.replace("-", " "),
+            text.replace("-", ""),
+            text.replace("-", "\n"),
+            f"  {text}\n\n",
+        ):
             self.ok("lock")
             self.ok("unlock", "--recovery", value=typed.encode())
             self.check_open()
         self.ok("lock")
         groups = text.split("-")
         wrong = groups[4][:-1] + ("2" if groups[4][-1] != "2" else "3")
-        self.assertIn("group 5 of the recovery key is mistyped", self.no("unlock", "--recovery", value="-".join([*groups[:4], wrong, *groups[5:]]).encode()))
-        self.assertIn("65 characters, this one 60", self.no("unlock", "--recovery", value="-".join(groups[:-1]).encode()))
+        self.assertIn(
+            "group 5 of the recovery key is mistyped",
+            self.no("unlock", "--recovery", value="-".join([*groups[:4], wrong, *groups[5:]]).encode()),
+        )
+        self.assertIn(
+            "65 characters, this one 60", self.no("unlock", "--recovery", value="-".join(groups[:-1]).encode())
+        )
         self.assertIn("character that none has", self.no("unlock", "--recovery", value=("!" + text[1:]).encode()))
         self.assertEqual(self.state(), "locked")
         self.assertNotIn(groups[2], self.mayfly.log_text())
@@ -128,7 +150,10 @@ class Keys(unittest.TestCase):
         for i in range(20):
             self.ok("put", f"prod/n{i}", value=f"value {i}".encode())
         old = self.recovery_file.read_bytes()
-        self.assertIn("that is not the passphrase", self.no("key", "rotate", "--recovery-key-to", self.mayfly.root / "r", value=b"wrong"))
+        self.assertIn(
+            "that is not the passphrase",
+            self.no("key", "rotate", "--recovery-key-to", self.mayfly.root / "r", value=b"wrong"),
+        )
         self.assertFalse((self.mayfly.root / "r").exists())
         said = self.ok("key", "rotate", "--recovery-key-to", self.mayfly.root / "new", value=PASSPHRASE)
         self.assertIn("21 values' keys were wrapped again", said)

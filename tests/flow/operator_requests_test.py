@@ -1,4 +1,5 @@
-"""The operator socket, used by those who may and by those who may not, with messages and descriptors that no command sends."""
+"""The operator socket, used by those who may and who may not, with messages and descriptors that no command sends."""
+
 import contextlib
 import grp
 import json
@@ -41,7 +42,9 @@ def as_someone(uid, gid, groups, action):
 class OperatorRequests(alone.AloneCase):
     tag = "operator"
     # Any group that is there, and that nothing of ours runs as.
-    group = next((g for g in ("mail", "www-data", "nogroup", "games") if any(e.gr_name == g for e in grp.getgrall())), "root")
+    group = next(
+        (g for g in ("mail", "www-data", "nogroup", "games") if any(e.gr_name == g for e in grp.getgrall())), "root"
+    )
     config = {"allow_reveal": True, "operator_group": group}
 
     @classmethod
@@ -57,6 +60,7 @@ class OperatorRequests(alone.AloneCase):
         def ask():
             with self.mayfly.operator() as operator:
                 return operator.call("Status")["parameters"]["state"]
+
         return as_someone(uid, gid, groups, ask)
 
     def put(self, fds, **more):
@@ -72,8 +76,10 @@ class OperatorRequests(alone.AloneCase):
 
         def run():
             import subprocess
+
             result = subprocess.run(cli, env=environment, capture_output=True, text=True, check=False)
             return f"{result.returncode} {result.stderr}"
+
         text = as_someone(STRANGER, STRANGER, [], run)
         if "PermissionError" not in text:  # the build's directory may be closed to strangers: then it says nothing
             self.assertTrue(text.startswith("3 "), text)
@@ -92,6 +98,7 @@ class OperatorRequests(alone.AloneCase):
         def remove():
             with self.mayfly.operator() as operator:
                 return operator.call("Remove", name="prod/nothing")["error"]
+
         self.assertEqual(as_someone(STRANGER, gid, [], remove), OURS + "NotFound")
         actor = self.mayfly.audit("--action", "remove")[-1]["actor"]
         self.assertEqual((actor["uid"], actor["gid"]), (STRANGER, gid))
@@ -106,8 +113,19 @@ class OperatorRequests(alone.AloneCase):
             self.assertTrue(operator.ended(), data[:40])
 
     def test_what_is_no_varlink_call_ends_the_connection(self):
-        for data in (b"\0", b"x\0", b"null\0", b"[]\0", b"{}\0", b'{"method":1}\0', b'{"method":"a","parameters":[]}\0',
-                     b'{"method":"a","method":"b"}\0', b"\xff\xfe\0", b"{" * 3000 + b"\0", b"GET / HTTP/1.1\r\n\r\n\0"):
+        for data in (
+            b"\0",
+            b"x\0",
+            b"null\0",
+            b"[]\0",
+            b"{}\0",
+            b'{"method":1}\0',
+            b'{"method":"a","parameters":[]}\0',
+            b'{"method":"a","method":"b"}\0',
+            b"\xff\xfe\0",
+            b"{" * 3000 + b"\0",
+            b"GET / HTTP/1.1\r\n\r\n\0",
+        ):
             with self.subTest(data[:20]):
                 self.refused(data)
 
@@ -121,7 +139,10 @@ class OperatorRequests(alone.AloneCase):
             self.assertEqual(operator.reply()["error"], "org.varlink.service.MethodNotFound")
             operator.send(b'{"method":"nothing"}\0')
             self.assertIn("error", operator.reply())
-            operator.send(b'{"method":"org.varlink.service.GetInterfaceDescription","parameters":{"interface":"org.mayfly.Operator"}}\0')
+            operator.send(
+                b'{"method":"org.varlink.service.GetInterfaceDescription",'
+                b'"parameters":{"interface":"org.mayfly.Operator"}}\0'
+            )
             self.assertIn("method Status()", operator.reply()["parameters"]["description"])
 
     def test_calls_that_are_sent_ahead_and_in_pieces_are_answered_in_order(self):
@@ -136,7 +157,10 @@ class OperatorRequests(alone.AloneCase):
 
     def test_a_call_without_a_reply_is_carried_out_and_not_answered(self):
         with self.mayfly.operator() as operator:
-            operator.send(json.dumps({"method": OURS + "Show", "parameters": {"name": "prod/known"}, "oneway": True}).encode() + b"\0")
+            operator.send(
+                json.dumps({"method": OURS + "Show", "parameters": {"name": "prod/known"}, "oneway": True}).encode()
+                + b"\0"
+            )
             self.assertIn("parameters", operator.call("Status"))
 
     def test_half_a_message_and_then_the_end_leaves_nothing(self):
@@ -203,14 +227,21 @@ class OperatorRequests(alone.AloneCase):
             file.write_bytes(b"value")
             read_end, write_end = os.pipe()
             os.write(write_end, b"value")
-            with memfd(b"value", seals=0) as unsealed, memfd(b"value", seals=0x8) as can_shrink, \
-                    memfd(b"value", seals=0x2 | 0x10) as future, open(file, "rb") as plain, \
-                    socket.socket(socket.AF_UNIX) as other:
+            with memfd(b"value", seals=0) as unsealed, memfd(b"value", seals=0x8) as can_shrink, memfd(
+                b"value", seals=0x2 | 0x10
+            ) as future, open(file, "rb") as plain, socket.socket(socket.AF_UNIX) as other:
                 path_only = os.open(file, os.O_PATH)
                 memory_path = os.open(f"/proc/self/fd/{unsealed}", os.O_PATH)
-                for what, fd in {"unsealed": unsealed, "can shrink": can_shrink, "sealed for later": future, "a file": plain.fileno(),
-                                 "a pipe": read_end, "a socket": other.fileno(), "O_PATH": path_only,
-                                 "O_PATH of a memfd": memory_path}.items():
+                for what, fd in {
+                    "unsealed": unsealed,
+                    "can shrink": can_shrink,
+                    "sealed for later": future,
+                    "a file": plain.fileno(),
+                    "a pipe": read_end,
+                    "a socket": other.fileno(),
+                    "O_PATH": path_only,
+                    "O_PATH of a memfd": memory_path,
+                }.items():
                     with self.subTest(what):
                         reply = self.put([fd])
                         self.assertEqual(reply["error"], OURS + "Invalid")
@@ -237,7 +268,7 @@ class OperatorRequests(alone.AloneCase):
             with self.mayfly.operator() as operator:  # spread over pieces of one message
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     for i in range(10):
-                        operator.send(call[i:i + 1], [value] * 20)
+                        operator.send(call[i : i + 1], [value] * 20)
                     operator.send(call[10:] + b"\0")
                 with contextlib.suppress(EOFError, ConnectionResetError):
                     self.assertIn("error", operator.reply())
@@ -262,16 +293,37 @@ class OperatorRequests(alone.AloneCase):
             read_end, write_end = os.pipe()
             for what, fd in (("a file", file), ("a pipe", write_end)):
                 with self.subTest(what):
-                    self.assertEqual(operator.call("Reveal", [fd], name="prod/known", into_fd=0)["error"], OURS + "Invalid")
+                    self.assertEqual(
+                        operator.call("Reveal", [fd], name="prod/known", into_fd=0)["error"], OURS + "Invalid"
+                    )
             self.assertEqual(os.fstat(file).st_size, 0)
             with memfd(b"", seals=0x8) as sealed:
-                self.assertEqual(operator.call("Reveal", [sealed], name="prod/known", into_fd=0)["error"], OURS + "Failed")
+                self.assertEqual(
+                    operator.call("Reveal", [sealed], name="prod/known", into_fd=0)["error"], OURS + "Failed"
+                )
             for fd in (file, read_end, write_end):
                 os.close(fd)
 
     def test_names_that_are_none_are_refused_by_the_broker_too(self):
-        for name in ("", "prod", "prod/", "/known", "prod//known", "prod/..", "prod/../known", "prod/a\nb", "prod/.known",
-                     "prod/known/", "Prod/known", "environment/known", "prod/" + "a" * 251, "prod/\u00e4", "prod/a b", 5, None):
+        for name in (
+            "",
+            "prod",
+            "prod/",
+            "/known",
+            "prod//known",
+            "prod/..",
+            "prod/../known",
+            "prod/a\nb",
+            "prod/.known",
+            "prod/known/",
+            "Prod/known",
+            "environment/known",
+            "prod/" + "a" * 251,
+            "prod/\u00e4",
+            "prod/a b",
+            5,
+            None,
+        ):
             with self.subTest(str(name)[:20]), memfd(b"value") as value, self.mayfly.operator() as operator:
                 reply = operator.call("Put", [value], name=name, value_fd=0)
                 self.assertIn(reply["error"], (OURS + "Invalid", INVALID))
@@ -284,13 +336,29 @@ class OperatorRequests(alone.AloneCase):
 
     def test_parameters_of_the_wrong_kind_do_no_harm(self):
         odd = (None, True, -1, 2**63 - 1, 1.5, "", "x", [], {}, ["x"], {"a": 1})
-        methods = {"Generate": ("name", "length", "charset", "bytes", "stage"), "List": ("set", "prefix", "removed"),
-                   "Show": ("name",), "History": ("name",), "Remove": ("name", "purge"), "Undelete": ("name",),
-                   "Keep": ("name", "versions"), "Diff": ("left", "right"), "FillSet": ("set",),
-                   "CheckPolicy": ("files", "against_running"), "ShowPolicy": ("grant",), "ListDeliveries": ("grant", "secret"),
-                   "Explain": ("container",), "ReadAudit": ("since", "until", "secret", "last", "action"), "Init": ("unlock",),
-                   "Unlock": ("passphrase_fd", "recovery_fd"), "AddSlot": ("kind",), "RemoveSlot": ("id",), "RotateKey": ("recovery_fd",),
-                   "Verify": ("name", "value_fd", "version"), "Reveal": ("name", "version", "into_fd")}
+        methods = {
+            "Generate": ("name", "length", "charset", "bytes", "stage"),
+            "List": ("set", "prefix", "removed"),
+            "Show": ("name",),
+            "History": ("name",),
+            "Remove": ("name", "purge"),
+            "Undelete": ("name",),
+            "Keep": ("name", "versions"),
+            "Diff": ("left", "right"),
+            "FillSet": ("set",),
+            "CheckPolicy": ("files", "against_running"),
+            "ShowPolicy": ("grant",),
+            "ListDeliveries": ("grant", "secret"),
+            "Explain": ("container",),
+            "ReadAudit": ("since", "until", "secret", "last", "action"),
+            "Init": ("unlock",),
+            "Unlock": ("passphrase_fd", "recovery_fd"),
+            "AddSlot": ("kind",),
+            "RemoveSlot": ("id",),
+            "RotateKey": ("recovery_fd",),
+            "Verify": ("name", "value_fd", "version"),
+            "Reveal": ("name", "version", "into_fd"),
+        }
         with self.mayfly.operator() as operator:
             for method, names in methods.items():
                 for name in names:

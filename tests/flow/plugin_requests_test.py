@@ -1,4 +1,5 @@
-"""Requests on the plugin socket that no good engine sends. A volume that is known before is known, unchanged, after each."""
+"""Requests on the plugin socket that no good engine sends. A volume that was known is known, unchanged, after each."""
+
 import json
 import os
 import socket
@@ -27,8 +28,10 @@ class PluginRequests(alone.AloneCase):
     def check_known(self):
         with self.mayfly.plugin() as plugin:
             answer = plugin.post("VolumeDriver.Get", {"Name": "known"})
-            self.assertEqual((answer.status, answer.json["Volume"]["Name"], answer.json["Volume"]["Status"]["grant"]),
-                             (200, "known", "web"))
+            self.assertEqual(
+                (answer.status, answer.json["Volume"]["Name"], answer.json["Volume"]["Status"]["grant"]),
+                (200, "known", "web"),
+            )
             names = [v["Name"] for v in plugin.post("VolumeDriver.List", {}).json["Volumes"]]
             self.assertEqual(names, ["known"])
 
@@ -51,14 +54,28 @@ class PluginRequests(alone.AloneCase):
                 self.assertIn("retry", answer.error)
 
     def test_an_empty_body_is_fine_where_none_is_needed(self):
-        for endpoint, key in (("Plugin.Activate", "Implements"), ("VolumeDriver.List", "Volumes"),
-                              ("VolumeDriver.Capabilities", "Capabilities")):
+        for endpoint, key in (
+            ("Plugin.Activate", "Implements"),
+            ("VolumeDriver.List", "Volumes"),
+            ("VolumeDriver.Capabilities", "Capabilities"),
+        ):
             with self.subTest(endpoint):
                 self.assertIn(key, self.sends(request(endpoint, b""), 200).json)
 
     def test_a_body_that_is_no_json_object_is_refused(self):
-        for body in (b"x", b"null", b"[]", b"\"known\"", b"{\"Name\":", b"{\"Name\":\"a\",\"Name\":\"b\"}", b"{}{}", b"\xff",
-                     b"{\"Name\":\"a\"}\0", b"{\"Name\":\"a\\u0000b\"}", b"[" * 5000):
+        for body in (
+            b"x",
+            b"null",
+            b"[]",
+            b'"known"',
+            b'{"Name":',
+            b'{"Name":"a","Name":"b"}',
+            b"{}{}",
+            b"\xff",
+            b'{"Name":"a"}\0',
+            b'{"Name":"a\\u0000b"}',
+            b"[" * 5000,
+        ):
             with self.subTest(body[:20]):
                 self.sends(request("VolumeDriver.Get", body), 400, "no JSON object")
 
@@ -93,14 +110,35 @@ class PluginRequests(alone.AloneCase):
             self.assertEqual(plugin.post("VolumeDriver.Remove", {"Name": "odd"}).status, 200)
 
     def test_options_that_are_not_known_or_no_text_are_refused(self):
-        for options, words in (({"grnt": "web"}, "grant"), ({"size": "1m"}, "grant"), ({"grant": 1}, "grant"),
-                               ([], "option"), ("grant=web", "option")):
+        for options, words in (
+            ({"grnt": "web"}, "grant"),
+            ({"size": "1m"}, "grant"),
+            ({"grant": 1}, "grant"),
+            ([], "option"),
+            ("grant=web", "option"),
+        ):
             with self.subTest(options):
                 answer = self.sends(request("VolumeDriver.Create", {"Name": "never", "Opts": options}), 500)
                 self.assertIn(words, answer.error)
 
     def test_names_that_are_no_volume_names_are_refused(self):
-        names = ("", "..", "../../x", "a/b", "/etc", "a\nb", "a\tb", " a", "-a", ".a", "\u00e4", "a" * 256, "a\u2028b", "\\x00", "a b")
+        names = (
+            "",
+            "..",
+            "../../x",
+            "a/b",
+            "/etc",
+            "a\nb",
+            "a\tb",
+            " a",
+            "-a",
+            ".a",
+            "\u00e4",
+            "a" * 256,
+            "a\u2028b",
+            "\\x00",
+            "a b",
+        )
         for name in names:
             with self.subTest(name[:20]):
                 answer = self.sends(request("VolumeDriver.Create", {"Name": name}), 500)
@@ -108,7 +146,9 @@ class PluginRequests(alone.AloneCase):
                 self.sends(request("VolumeDriver.Get", {"Name": name}), 500, "no such volume")
                 self.sends(request("VolumeDriver.Mount", {"Name": name, "ID": "ab" * 32}), 500, "no such volume")
                 # A Remove or Unmount of what is not there has what it wants.
-                self.assertEqual(self.sends(request("VolumeDriver.Unmount", {"Name": name, "ID": "cd" * 32}), 200).error, "")
+                self.assertEqual(
+                    self.sends(request("VolumeDriver.Unmount", {"Name": name, "ID": "cd" * 32}), 200).error, ""
+                )
 
     def test_the_longest_name_is_taken(self):
         with self.mayfly.plugin() as plugin:
@@ -128,7 +168,9 @@ class PluginRequests(alone.AloneCase):
         get = request("VolumeDriver.Get", body)
         length = b"Content-Length: %d" % len(body)
         self.sends(get.replace(length, b"Content-Length: 3\r\n" + length), 400)
-        self.assertEqual(self.sends(get.replace(length, length + b"\r\n" + length), 200).json["Volume"]["Name"], "known")
+        self.assertEqual(
+            self.sends(get.replace(length, length + b"\r\n" + length), 200).json["Volume"]["Name"], "known"
+        )
         for bad in (b"-1", b"+16", b"0x10", b"16 16", b"16,16", b"", b"1e3", b"\xd9\xa1"):
             with self.subTest(bad):
                 self.sends(get.replace(length, b"Content-Length: " + bad), 400)
@@ -137,7 +179,10 @@ class PluginRequests(alone.AloneCase):
                 self.sends(get.replace(length, b"Content-Length: " + large), 413)
         self.sends(get.replace(length + b"\r\n", b""), 411)
         self.sends(get.replace(length, length + b"\r\nTransfer-Encoding: chunked"), 501)
-        self.sends(b"POST /VolumeDriver.Get HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n" + body + b"\r\n0\r\n\r\n", 501)
+        self.sends(
+            b"POST /VolumeDriver.Get HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n" + body + b"\r\n0\r\n\r\n",
+            501,
+        )
 
     def test_a_head_that_is_too_large_or_malformed_is_refused(self):
         self.sends(b"POST /" + b"a" * 20000 + b" HTTP/1.1\r\n\r\n", 414)
@@ -154,9 +199,11 @@ class PluginRequests(alone.AloneCase):
         self.assertEqual(self.sends(request("VolumeDriver.Get", body), 200).json["Volume"]["Name"], "known")
 
     def test_http_1_0_and_connection_close_end_the_connection(self):
-        for data in (request("VolumeDriver.Get", {"Name": "known"}, version="1.0"),
-                     request("VolumeDriver.Get", {"Name": "known"}, "Connection: close"),
-                     request("VolumeDriver.Get", {"Name": "known"}, "connection:CLOSE")):
+        for data in (
+            request("VolumeDriver.Get", {"Name": "known"}, version="1.0"),
+            request("VolumeDriver.Get", {"Name": "known"}, "Connection: close"),
+            request("VolumeDriver.Get", {"Name": "known"}, "connection:CLOSE"),
+        ):
             with self.mayfly.plugin() as plugin:
                 plugin.send(data)
                 answer = plugin.answer()
@@ -167,7 +214,7 @@ class PluginRequests(alone.AloneCase):
         body = b'{"Name":"known"}'
         data = request("VolumeDriver.Get", body, "Expect: 100-continue")
         with self.mayfly.plugin() as plugin:
-            plugin.send(data[:-len(body)])
+            plugin.send(data[: -len(body)])
             self.assertEqual(plugin.answer().status, 100)
             plugin.send(body)
             self.assertEqual(plugin.answer().json["Volume"]["Name"], "known")
@@ -176,9 +223,15 @@ class PluginRequests(alone.AloneCase):
             self.assertEqual(plugin.answer().status, 200)
 
     def test_requests_that_are_sent_ahead_are_answered_in_order(self):
-        order = [("VolumeDriver.Get", {"Name": "known"}), ("Plugin.Activate", b""), ("VolumeDriver.Get", {"Name": "none"}),
-                 ("VolumeDriver.Create", {"Name": "ahead"}), ("VolumeDriver.Get", {"Name": "ahead"}),
-                 ("VolumeDriver.Remove", {"Name": "ahead"}), ("VolumeDriver.Get", {"Name": "ahead"})] * 20
+        order = [
+            ("VolumeDriver.Get", {"Name": "known"}),
+            ("Plugin.Activate", b""),
+            ("VolumeDriver.Get", {"Name": "none"}),
+            ("VolumeDriver.Create", {"Name": "ahead"}),
+            ("VolumeDriver.Get", {"Name": "ahead"}),
+            ("VolumeDriver.Remove", {"Name": "ahead"}),
+            ("VolumeDriver.Get", {"Name": "ahead"}),
+        ] * 20
         with self.mayfly.plugin() as plugin:
             plugin.send(b"".join(request(*one) for one in order))
             answers = [plugin.answer() for _ in order]
@@ -264,8 +317,16 @@ class PluginRequests(alone.AloneCase):
         answers = [plugin.answer() for plugin in plugins]
         for plugin in plugins:
             plugin.socket.close()
-        self.assertEqual({(a.status, a.error) for a in answers}, {(500, "mayfly: the engine has not answered Mayfly yet, so its directory "
-                                                                   "is not known; see `mayfly status`")})
+        self.assertEqual(
+            {(a.status, a.error) for a in answers},
+            {
+                (
+                    500,
+                    "mayfly: the engine has not answered Mayfly yet, so its directory "
+                    "is not known; see `mayfly status`",
+                )
+            },
+        )
         text = self.done("explain")
         self.assertIn("(unknown container): refused", text)
         self.assertIn("  volume known\n", text)
@@ -284,6 +345,7 @@ class PluginRequests(alone.AloneCase):
     def test_descriptors_that_come_with_a_request_are_closed(self):
         def count():
             return len(os.listdir(f"/proc/{self.broker}/fd"))
+
         self.check_known()
         before = count()
         with self.mayfly.plugin() as plugin, open("/dev/null") as null:
@@ -295,7 +357,9 @@ class PluginRequests(alone.AloneCase):
 
     def test_a_volume_survives_a_kill_right_after_its_answer(self):
         with self.mayfly.plugin() as plugin:
-            self.assertEqual(plugin.post("VolumeDriver.Create", {"Name": "durable", "Opts": {"grant": "x"}}).status, 200)
+            self.assertEqual(
+                plugin.post("VolumeDriver.Create", {"Name": "durable", "Opts": {"grant": "x"}}).status, 200
+            )
         self.mayfly.kill("mayfly-broker")
         alone.wait_for(lambda: self.mayfly.child("mayfly-broker") not in (None, self.broker), "another broker")
         self.broker = self.mayfly.child("mayfly-broker")

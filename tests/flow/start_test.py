@@ -1,4 +1,5 @@
-"""What mayflyd needs for a start, one thing missing or wrong at a time: it says which, and what to do, and leaves nothing behind."""
+"""What mayflyd needs for a start, one thing missing or wrong at a time: it says which, and leaves nothing behind."""
+
 import contextlib
 import os
 import pathlib
@@ -40,7 +41,13 @@ class Start(unittest.TestCase):
         self.assertEqual(self.mayfly.cli("reveal", "prod/kept").stdout, b"kept")
 
     def test_too_little_memory_may_be_locked(self):
-        self.mayfly.wrapper = ["prlimit", "--memlock=65536:65536", "setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]
+        self.mayfly.wrapper = [
+            "prlimit",
+            "--memlock=65536:65536",
+            "setpriv",
+            "--bounding-set=-ipc_lock",
+            "--inh-caps=-ipc_lock",
+        ]
         self.refused("lock 65536 KiB of memory for secrets", "RLIMIT_MEMLOCK is 64 KiB", "CAP_IPC_LOCK")
         # Control: with the capability the limit does not count.
         del self.mayfly.wrapper[2:]
@@ -159,9 +166,14 @@ class Start(unittest.TestCase):
         self.check_kept()
 
     def test_without_root(self):
-        code = "import os, sys; os.setgroups([]); os.setresgid(1, 1, 1); os.setresuid(1, 1, 1); os.execv(sys.argv[1], sys.argv[1:])"
-        result = subprocess.run(["/usr/bin/python3", "-c", code, self.mayfly.build / "daemon/mayflyd", "--root", self.mayfly.root],
-                                capture_output=True, text=True, check=False)
+        become = "import os, sys; os.setgroups([]); os.setresgid(1, 1, 1); os.setresuid(1, 1, 1)"
+        code = f"{become}; os.execv(sys.argv[1], sys.argv[1:])"
+        result = subprocess.run(
+            ["/usr/bin/python3", "-c", code, self.mayfly.build / "daemon/mayflyd", "--root", self.mayfly.root],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if "Permission denied" in result.stderr:
             self.skipTest("the build's directory is closed to others")
         self.assertEqual(result.returncode, 1)
@@ -169,11 +181,15 @@ class Start(unittest.TestCase):
 
     def test_arguments_that_are_none(self):
         for arguments in (["--rot", "/x"], ["extra"], ["--root"]):
-            result = subprocess.run([self.mayfly.build / "daemon/mayflyd", *arguments], capture_output=True, text=True, check=False)
+            result = subprocess.run(
+                [self.mayfly.build / "daemon/mayflyd", *arguments], capture_output=True, text=True, check=False
+            )
             self.assertEqual(result.returncode, 2, arguments)
             self.assertIn("usage: mayflyd", result.stderr)
         for child in ("mayfly-broker", "mayfly-mounter", "mayfly-engine"):
-            result = subprocess.run([self.mayfly.build / "daemon" / child, "--nonsense"], capture_output=True, text=True, check=False)
+            result = subprocess.run(
+                [self.mayfly.build / "daemon" / child, "--nonsense"], capture_output=True, text=True, check=False
+            )
             self.assertEqual(result.returncode, 2, child)
             self.assertRegex(result.stderr, "mayflyd starts it|usage: ")
 

@@ -1,4 +1,5 @@
-"""Files of the state directory cut off, changed, exchanged and replaced: a secret comes out as it was stored, or not at all."""
+"""Files of the state directory cut off, changed, exchanged: a secret comes out as it was stored, or not at all."""
+
 import collections
 import os
 import pathlib
@@ -42,7 +43,7 @@ class StoreDamage(harness.unittest.TestCase):
         subprocess.run(["cp", "-a", self.good, self.mayfly.state()], check=True)
 
     def look(self, damage):
-        """What each name gives after DAMAGE: its value, None when the broker refused. Never anything else, never a crash."""
+        """What each name gives after DAMAGE: its value, or None when it was refused. Nothing else, and no crash."""
         self.restore()
         damage()
         before = self.store.read_bytes() if self.store.is_file() else None
@@ -59,7 +60,9 @@ class StoreDamage(harness.unittest.TestCase):
             found[name] = result.stdout if result.returncode == 0 else None
         self.mayfly.cli("doctor")
         with self.mayfly.plugin() as plugin:
-            self.assertEqual(plugin.post("VolumeDriver.Get", {"Name": "kept"}).status, 200, "definitions do not need the store")
+            self.assertEqual(
+                plugin.post("VolumeDriver.Get", {"Name": "kept"}).status, 200, "definitions do not need the store"
+            )
         self.assertEqual(self.mayfly.child("mayfly-broker"), broker, self.mayfly.log_text()[-2000:])
         self.mayfly.stop()
         if state == "damaged" and before is not None:
@@ -86,7 +89,21 @@ class StoreDamage(harness.unittest.TestCase):
 
     def test_a_file_that_was_cut_off_anywhere_is_never_read_wrongly(self):
         states = collections.Counter()
-        for length in (0, 1, 15, 16, 99, 100, 512, 4095, 4096, self.size // 3, self.size // 2, self.size - 4096, self.size - 1):
+        for length in (
+            0,
+            1,
+            15,
+            16,
+            99,
+            100,
+            512,
+            4095,
+            4096,
+            self.size // 3,
+            self.size // 2,
+            self.size - 4096,
+            self.size - 1,
+        ):
             with self.subTest(length):
                 state, _ = self.look(lambda n=length: os.truncate(self.store, n))
                 states[state] += 1
@@ -105,9 +122,14 @@ class StoreDamage(harness.unittest.TestCase):
     def test_a_name_that_does_not_open_is_listed_as_damaged(self):
         self.restore()
         database = sqlite3.connect(self.store)
-        table = next(row[0] for row in database.execute("select name from sqlite_master where type = 'table' and name like 'head%'"))
+        table = next(
+            row[0]
+            for row in database.execute("select name from sqlite_master where type = 'table' and name like 'head%'")
+        )
         column = [row[1] for row in database.execute(f"pragma table_info({table})") if row[2] == "BLOB"][-1]
-        database.execute(f"update {table} set {column} = zeroblob(length({column})) where rowid = (select min(rowid) from {table})")
+        database.execute(
+            f"update {table} set {column} = zeroblob(length({column})) where rowid = (select min(rowid) from {table})"
+        )
         database.commit()
         database.close()
         self.mayfly.start(init=False)
@@ -119,7 +141,7 @@ class StoreDamage(harness.unittest.TestCase):
     def test_a_damaged_record_costs_that_record_only_and_is_named(self):
         data = (self.good / "store.db").read_bytes()
         # The largest record's pages are its own: a bit in the middle of the last page but one.
-        offset = next(o for o in range(self.size - 4096, 4096, -4096) if len(set(data[o + 64:o + 4000])) > 200)
+        offset = next(o for o in range(self.size - 4096, 4096, -4096) if len(set(data[o + 64 : o + 4000])) > 200)
         _, found = self.look(lambda: self.change(offset + 2000))
         lost = [name for name, value in found.items() if value is None]
         self.assertEqual(len(lost), 1)
@@ -138,20 +160,29 @@ class StoreDamage(harness.unittest.TestCase):
     def test_records_that_were_exchanged_do_not_open(self):
         with sqlite3.connect(self.good / "store.db") as database:
             tables = [row[0] for row in database.execute("select name from sqlite_master where type = 'table'")]
-            blobs = {table: [row[1] for row in database.execute(f"pragma table_info({table})") if row[2] == "BLOB"] for table in tables}
+            blobs = {
+                table: [row[1] for row in database.execute(f"pragma table_info({table})") if row[2] == "BLOB"]
+                for table in tables
+            }
         self.assertTrue(any(blobs.values()))
         for table, columns in blobs.items():
             for column in columns:
                 with self.subTest(f"{table}.{column}"):
+
                     def exchange(t=table, c=column):
                         database = sqlite3.connect(self.store)
                         rows = database.execute(f"select rowid, {c} from {t} where {c} is not null limit 2").fetchall()
                         if len(rows) == 2 and rows[0][1] != rows[1][1]:
                             database.execute(f"update or replace {t} set {c} = x'00' where rowid = ?", (rows[0][0],))
-                            database.execute(f"update or replace {t} set {c} = ? where rowid = ?", (rows[0][1], rows[1][0]))
-                            database.execute(f"update or replace {t} set {c} = ? where rowid = ?", (rows[1][1], rows[0][0]))
+                            database.execute(
+                                f"update or replace {t} set {c} = ? where rowid = ?", (rows[0][1], rows[1][0])
+                            )
+                            database.execute(
+                                f"update or replace {t} set {c} = ? where rowid = ?", (rows[1][1], rows[0][0])
+                            )
                         database.commit()
                         database.close()
+
                     self.look(exchange)
 
     def test_an_older_row_that_was_put_back_is_noticed(self):
@@ -168,7 +199,9 @@ class StoreDamage(harness.unittest.TestCase):
         self.restore()
         self.sql("pragma user_version = 2")
         self.mayfly.start(init=False)
-        self.assertIn(b"has version 2, this Mayfly knows version 1 only", self.mayfly.cli("put", "prod/new", value=b"v").stderr)
+        self.assertIn(
+            b"has version 2, this Mayfly knows version 1 only", self.mayfly.cli("put", "prod/new", value=b"v").stderr
+        )
         self.assertIn("has version 2, this Mayfly knows version 1 only", self.mayfly.status()["detail"])
 
     def test_something_else_in_its_place_is_refused(self):
@@ -195,7 +228,9 @@ class StoreDamage(harness.unittest.TestCase):
                 self.restore()
                 damage()
                 self.mayfly.start(init=False)
-                self.assertEqual(self.mayfly.cli("init", "--environment", "prod", "--recovery-key-to", "/nonexistent").returncode, 1)
+                self.assertEqual(
+                    self.mayfly.cli("init", "--environment", "prod", "--recovery-key-to", "/nonexistent").returncode, 1
+                )
                 self.mayfly.stop()
 
     def test_rubbish_in_the_write_ahead_log_is_not_taken_for_records(self):
@@ -204,6 +239,7 @@ class StoreDamage(harness.unittest.TestCase):
         def rubbish():
             wal.write_bytes(os.urandom(32) + b"\0" * 4096 + os.urandom(5000))
             os.chown(wal, harness.USER, harness.USER)
+
         state, found = self.look(rubbish)
         self.assertEqual((state, found), ("unlocked", SECRETS))
 
@@ -226,7 +262,11 @@ class StoreDamage(harness.unittest.TestCase):
     def test_a_damaged_state_file_ends_the_start_with_what_to_do(self):
         """An engine that is told "no such volume" forgets it: better not to answer at all."""
         state = self.mayfly.state("state.db")
-        for damage in (lambda: os.truncate(state, 100), lambda: state.write_bytes(b"x" * 5000), lambda: os.truncate(state, 0)):
+        for damage in (
+            lambda: os.truncate(state, 100),
+            lambda: state.write_bytes(b"x" * 5000),
+            lambda: os.truncate(state, 0),
+        ):
             self.start_badly(damage, str(state), "Move it away and start again", "docker volume create")
         # What it says works.
         state.rename(state.with_suffix(".away"))
@@ -250,13 +290,18 @@ class StoreDamage(harness.unittest.TestCase):
 
         for damage in (edit, exchange, take_out):
             with self.subTest(damage.__name__):
-                self.start_badly(damage, "audit.jsonl", "Put back what is missing, or move the directory 'audit' to a safe place")
+                self.start_badly(
+                    damage, "audit.jsonl", "Put back what is missing, or move the directory 'audit' to a safe place"
+                )
 
     def test_audit_files_that_were_taken_away_are_noticed(self):
         self.restore()
         shutil.rmtree(self.mayfly.state("audit"))
         self.mayfly.start(init=False)
-        alone.wait_for(lambda: any("audit files are not those" in p for p in self.mayfly.status()["problems"]), "a problem is shown")
+        alone.wait_for(
+            lambda: any("audit files are not those" in p for p in self.mayfly.status()["problems"]),
+            "a problem is shown",
+        )
         self.assertEqual(self.mayfly.cli("audit", "verify").returncode, 1)
 
     def test_files_that_are_not_ours_in_the_directory_do_no_harm(self):
@@ -265,5 +310,6 @@ class StoreDamage(harness.unittest.TestCase):
             self.mayfly.state("lost+found").mkdir()
             self.mayfly.state("audit/notes.txt").write_text("n")
             self.mayfly.state("audit/audit-00000000000000000000.jsonl.gz").write_bytes(b"x")
+
         state, found = self.look(clutter)
         self.assertEqual((state, found), ("unlocked", SECRETS))

@@ -1,14 +1,39 @@
-"""Values and names that are none, from the command line: each refused with what is wrong, and everything else still there."""
+"""Values and names that are none, from the command line: each refused with what is wrong, and nothing else lost."""
+
 import json
 import os
 
 import alone
 
-
 MEBIBYTE = 1024 * 1024
-BAD_NAMES = ("", "prod", "prod/", "/x", "//", "prod//x", "prod/.", "prod/..", "prod/../x", "prod/a/../b", "../prod/x", "prod/x/",
-             "prod/a\nb", "prod/a b", "prod/.hidden", "prod/a/.b", "prod/-a", "prod/\u00e4", "prod/a:b", "prod/a\x1b[31mb", "Prod/x",
-             "environment/x", "1prod/x", "prod_x/y", "p" * 64 + "/x", "prod/" + "a" * 251)
+BAD_NAMES = (
+    "",
+    "prod",
+    "prod/",
+    "/x",
+    "//",
+    "prod//x",
+    "prod/.",
+    "prod/..",
+    "prod/../x",
+    "prod/a/../b",
+    "../prod/x",
+    "prod/x/",
+    "prod/a\nb",
+    "prod/a b",
+    "prod/.hidden",
+    "prod/a/.b",
+    "prod/-a",
+    "prod/\u00e4",
+    "prod/a:b",
+    "prod/a\x1b[31mb",
+    "Prod/x",
+    "environment/x",
+    "1prod/x",
+    "prod_x/y",
+    "p" * 64 + "/x",
+    "prod/" + "a" * 251,
+)
 
 
 class Values(alone.AloneCase):
@@ -33,13 +58,31 @@ class Values(alone.AloneCase):
         self.assertEqual(self.value_of("prod/large"), value)
 
     def test_every_byte_comes_back_as_it_was(self):
-        for i, value in enumerate((bytes(range(256)), b"\0", b"\n\n", b"a\nb\n", b"\r\n", b"\xff" * 5000, b"ends in newline and is binary\0\n")):
+        for i, value in enumerate(
+            (
+                bytes(range(256)),
+                b"\0",
+                b"\n\n",
+                b"a\nb\n",
+                b"\r\n",
+                b"\xff" * 5000,
+                b"ends in newline and is binary\0\n",
+            )
+        ):
             self.assertEqual(self.put(f"prod/bytes-{i}", value, "--exact").returncode, 0)
             self.assertEqual(self.value_of(f"prod/bytes-{i}"), value)
 
     def test_one_line_of_text_loses_one_newline_and_nothing_else_does(self):
-        for i, (value, stored) in enumerate(((b"line\n", b"line"), (b"line\r\n", b"line"), (b"line\n\n", b"line\n\n"), (b"a\nb\n", b"a\nb\n"),
-                                             (b"line", b"line"), (b"\xff\n", b"\xff\n"))):
+        for i, (value, stored) in enumerate(
+            (
+                (b"line\n", b"line"),
+                (b"line\r\n", b"line"),
+                (b"line\n\n", b"line\n\n"),
+                (b"a\nb\n", b"a\nb\n"),
+                (b"line", b"line"),
+                (b"\xff\n", b"\xff\n"),
+            )
+        ):
             result = self.put(f"prod/line-{i}", value)
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertEqual(self.value_of(f"prod/line-{i}"), stored, value)
@@ -52,7 +95,9 @@ class Values(alone.AloneCase):
                 with self.subTest(f"{verb[0]} {name[:20]!r}"):
                     text = self.says(self.mayfly.cli(*verb, name, value=b"value"), 2, "mayfly: ")
                     self.assertTrue(text.isascii() and text.replace("\n", "").isprintable(), text)
-                    self.assertNotIn("''", text.replace("'' is no secret", ""))  # it is said of what was typed, not of a part
+                    self.assertNotIn(
+                        "''", text.replace("'' is no secret", "")
+                    )  # it is said of what was typed, not of a part
         self.assertEqual(self.done("list"), before)
 
     def test_the_longest_names_are_taken(self):
@@ -62,7 +107,9 @@ class Values(alone.AloneCase):
         self.assertIn(name, self.done("list", "prod"))
 
     def test_an_unknown_set_is_refused_with_the_nearest(self):
-        text = self.says(self.put("prodd/x", b"value"), 1, "there is no set 'prodd'; did you mean prod?", "mayfly set create")
+        text = self.says(
+            self.put("prodd/x", b"value"), 1, "there is no set 'prodd'; did you mean prod?", "mayfly set create"
+        )
         self.assertEqual(len(text.splitlines()), 2)
         self.says(self.put("quite-another/x", b"value"), 1, "there is no set 'quite-another'\n")
         self.assertNotIn("prodd", self.done("set", "list"))
@@ -76,7 +123,9 @@ class Values(alone.AloneCase):
         self.assertEqual(self.value_of("prod/once"), b"second")
 
     def test_a_file_that_is_not_there_or_no_file_is_named(self):
-        self.says(self.put("prod/never", None, "--from-file", "/nonexistent/file"), 1, "/nonexistent/file", "No such file")
+        self.says(
+            self.put("prod/never", None, "--from-file", "/nonexistent/file"), 1, "/nonexistent/file", "No such file"
+        )
         self.says(self.put("prod/never", None, "--from-file", "/etc"), 1, "'/etc' is a directory")
         self.assertIsNone(self.value_of("prod/never"))
 
@@ -86,9 +135,16 @@ class Values(alone.AloneCase):
         self.assertIsNone(self.value_of("prod/argument"))
 
     def test_numbers_beyond_their_limits_are_refused(self):
-        for words in (("generate", "prod/n", "--length", "0"), ("generate", "prod/n", "--length", "4097"), ("generate", "prod/n", "--length", "-1"),
-                      ("generate", "prod/n", "--bytes", "99999999999999999999"), ("generate", "prod/n", "--length", "x"),
-                      ("keep", "prod/n", "0"), ("keep", "prod/n", "101"), ("keep", "prod/n", "1e1")):
+        for words in (
+            ("generate", "prod/n", "--length", "0"),
+            ("generate", "prod/n", "--length", "4097"),
+            ("generate", "prod/n", "--length", "-1"),
+            ("generate", "prod/n", "--bytes", "99999999999999999999"),
+            ("generate", "prod/n", "--length", "x"),
+            ("keep", "prod/n", "0"),
+            ("keep", "prod/n", "101"),
+            ("keep", "prod/n", "1e1"),
+        ):
             with self.subTest(words):
                 result = self.mayfly.cli(*words)
                 self.assertIn(result.returncode, (1, 2), words)
@@ -101,7 +157,9 @@ class Values(alone.AloneCase):
         self.done("keep", "prod/many", "3", "--yes")
         for i in range(1, 6):
             self.done("put", "prod/many", "--stage", value=f"value {i}".encode())
-        self.assertEqual([v["number"] for v in json.loads(self.done("history", "prod/many", "--json"))["versions"]], [6, 5, 4])
+        self.assertEqual(
+            [v["number"] for v in json.loads(self.done("history", "prod/many", "--json"))["versions"]], [6, 5, 4]
+        )
         self.assertEqual(self.mayfly.cli("reveal", "prod/many", "--version", "4").stdout, b"value 3")
         self.says(self.mayfly.cli("reveal", "prod/many", "--version", "3"), 1, "prod/many")
 
@@ -112,5 +170,3 @@ class Values(alone.AloneCase):
         names = [s["name"] for s in json.loads(self.done("list", "dev", "--json"))["secrets"]]
         self.assertEqual(sorted(names), sorted(f"dev/many/{i}" for i in range(1000)))
         self.assertEqual(len(self.done("list", "dev").splitlines()), 1001)
-
-

@@ -1,4 +1,5 @@
-"""Every verb against the real broker: once as it should go, once in its main failure. Exit status, words, JSON, audit record."""
+"""Every verb against the real broker: as it should go, and in its main failure. Exit status, words, JSON, audit."""
+
 import array
 import contextlib
 import json
@@ -15,22 +16,46 @@ import harness
 VALUE = b"canary-value-4711"
 WIDTH = 80
 # What needs an engine, or the rest of this file does in tests of their own.
-ELSEWHERE = {"explain", "compose", "compose convert", "unlock", "lock", "key list", "key add", "key remove", "key rotate", "audit",
-             "audit verify", "forbid", "init"}
+ELSEWHERE = {
+    "explain",
+    "compose",
+    "compose convert",
+    "unlock",
+    "lock",
+    "key list",
+    "key add",
+    "key remove",
+    "key rotate",
+    "audit",
+    "audit verify",
+    "forbid",
+    "init",
+}
 
 
 class Row:
     """WORDS with VALUE on standard input end with CODE, say SAYS, and are recorded as ACTION (None: not at all)."""
 
     def __init__(self, words, code, says, action=None, value=None, json=True):
-        self.words, self.code, self.says, self.action = words.split() if isinstance(words, str) else words, code, says, action
+        self.words, self.code, self.says, self.action = (
+            words.split() if isinstance(words, str) else words,
+            code,
+            says,
+            action,
+        )
         self.value, self.json = value, json
 
 
 ROWS = [
     Row("put prod/new", 0, "prod/new: stored (version 1)", "put", VALUE),
     Row("put prod/new", 0, "unchanged", "put", VALUE),
-    Row("put prod/new", 1, "prod/new has another value already\n  containers started from now on get it with --stage", "put", b"other"),
+    Row(
+        "put prod/new",
+        1,
+        "prod/new has another value already\n  containers started from now on get it with --stage",
+        "put",
+        b"other",
+    ),
     Row("put prod/new --stage", 0, "version 2 is staged", "put", b"other"),
     Row("put new", 2, "write SET/NAME", None, VALUE),
     Row("generate prod/made", 0, "generated (version 1)", "generate"),
@@ -40,7 +65,11 @@ ROWS = [
     Row("ls prod --prefix ma", 0, "prod/made"),
     Row("list nowhere", 1, "there is no set 'nowhere'"),
     Row("show prod/new", 0, "5 bytes, text of 1 line, no final newline"),
-    Row("show prod/nwe", 1, "there is no secret prod/nwe, and none of that name in what the set inherits; did you mean prod/new?"),
+    Row(
+        "show prod/nwe",
+        1,
+        "there is no secret prod/nwe, and none of that name in what the set inherits; did you mean prod/new?",
+    ),
     Row("history prod/new", 0, "previous"),
     Row("history prod/none", 1, "there is no secret prod/none\n  `mayfly list` shows what is there"),
     Row("verify prod/new", 0, "same: prod/new, version 2", "verify", b"other\n"),
@@ -67,7 +96,12 @@ ROWS = [
     Row("set create Staging", 2, "'Staging' is no name for a set"),
     Row("set create other --inherits comon", 1, "did you mean 'common'?", "reload"),
     Row("set create staging", 1, "staging"),
-    Row(["allow", "--name", "backup", "--secret", "s3-key:uid=1000", "--require", "non_root", "--yes"], 0, "backup", "reload"),
+    Row(
+        ["allow", "--name", "backup", "--secret", "s3-key:uid=1000", "--require", "non_root", "--yes"],
+        0,
+        "backup",
+        "reload",
+    ),
     Row(["allow", "--name", "backup*", "--secret", "s3-key", "--grant", "other", "--yes"], 1, "backup"),
     Row(["allow", "--secret", "s3-key"], 2, "which containers"),
     Row("policy show", 0, "grant backup"),
@@ -103,9 +137,13 @@ class Verbs(alone.AloneCase):
         return records[0] if records else None
 
     def run_row(self, row):
-        process = subprocess.Popen([str(self.mayfly.build / "client/cli/mayfly"), *row.words], stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root), NO_COLOR="1"))
+        process = subprocess.Popen(
+            [str(self.mayfly.build / "client/cli/mayfly"), *row.words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root), NO_COLOR="1"),
+        )
         out, said = process.communicate(row.value or b"", 60)
         return process.returncode, out.decode(), said.decode(), process.pid
 
@@ -124,7 +162,9 @@ class Verbs(alone.AloneCase):
         if row.action is None:
             self.assertEqual(record["seq"], before)
             return
-        self.assertEqual((record["action"], record["actor"]["uid"], record["actor"]["kind"]), (row.action, 0, "operator"))
+        self.assertEqual(
+            (record["action"], record["actor"]["uid"], record["actor"]["kind"]), (row.action, 0, "operator")
+        )
         # `set fill` and the like call more than once; the process is the same.
         self.assertEqual(record["actor"]["pid"], pid)
         self.assertEqual(record["decision"], "refused" if code and not answers else "granted", record)
@@ -149,9 +189,25 @@ class Verbs(alone.AloneCase):
 
     def test_json_is_json_and_holds_what_was_said(self):
         self.done("put", "prod/json", value=VALUE)
-        for words in ("list", "list prod", "show prod/json", "history prod/json", "set list", "diff dev prod", "policy show", "policy check",
-                      "policy check --against-running", "policy reload", "status", "audit", "audit verify", "doctor", "key list", "version",
-                      "verify prod/json"):
+        for words in (
+            "list",
+            "list prod",
+            "show prod/json",
+            "history prod/json",
+            "set list",
+            "diff dev prod",
+            "policy show",
+            "policy check",
+            "policy check --against-running",
+            "policy reload",
+            "status",
+            "audit",
+            "audit verify",
+            "doctor",
+            "key list",
+            "version",
+            "verify prod/json",
+        ):
             with self.subTest(words):
                 result = self.mayfly.cli(*words.split(), "--json", value=VALUE)
                 self.assertIn(result.returncode, (0, 1))
@@ -160,10 +216,25 @@ class Verbs(alone.AloneCase):
 
     def test_without_a_broker_every_verb_that_needs_it_says_so(self):
         environment = dict(os.environ, MAYFLY_ROOT="/nonexistent", NO_COLOR="1")
-        for words in ("list", "show prod/x", "put prod/x", "status", "status --check", "doctor", "audit", "lock", "policy reload"):
+        for words in (
+            "list",
+            "show prod/x",
+            "put prod/x",
+            "status",
+            "status --check",
+            "doctor",
+            "audit",
+            "lock",
+            "policy reload",
+        ):
             with self.subTest(words):
-                result = subprocess.run([self.mayfly.build / "client/cli/mayfly", *words.split()], env=environment, input=b"x",
-                                        capture_output=True, check=False)
+                result = subprocess.run(
+                    [self.mayfly.build / "client/cli/mayfly", *words.split()],
+                    env=environment,
+                    input=b"x",
+                    capture_output=True,
+                    check=False,
+                )
                 self.assertEqual(result.returncode, 3, result.stderr)
                 self.assertIn(b"no broker answers at /nonexistent/run/mayfly/operator.sock", result.stderr)
                 self.assertIn(b"is mayflyd running?", result.stderr)
@@ -187,13 +258,25 @@ class Verbs(alone.AloneCase):
             plugins.mkdir(parents=True)
             (plugins / "docker-compose").symlink_to(compose)
             file = pathlib.Path(directory, "compose.yaml")
-            file.write_text("services:\n  web:\n    image: shop/web\n    user: '1000'\n    secrets: [compose-db]\n"
-                            "secrets:\n  compose-db:\n    file: ./db.txt\n")
-            environment = dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root), NO_COLOR="1", DOCKER_CONFIG=f"{directory}/docker")
+            file.write_text(
+                "services:\n  web:\n    image: shop/web\n    user: '1000'\n    secrets: [compose-db]\n"
+                "secrets:\n  compose-db:\n    file: ./db.txt\n"
+            )
+            environment = dict(
+                os.environ, MAYFLY_ROOT=str(self.mayfly.root), NO_COLOR="1", DOCKER_CONFIG=f"{directory}/docker"
+            )
 
             def run(*words):
-                return subprocess.run([self.mayfly.build / "client/cli/mayfly", *words], env=environment, capture_output=True, text=True,
-                                      cwd=directory, stdin=subprocess.DEVNULL, check=False)
+                return subprocess.run(
+                    [self.mayfly.build / "client/cli/mayfly", *words],
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    cwd=directory,
+                    stdin=subprocess.DEVNULL,
+                    check=False,
+                )
+
             result = run("compose", "convert", "compose.yaml")
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertIn("driver: ", pathlib.Path(directory, "compose.mayfly.yaml").read_text())
@@ -212,8 +295,13 @@ class Verbs(alone.AloneCase):
             environment = dict(os.environ, MAYFLY_ROOT=str(listener.root), NO_COLOR="1")
 
             def run(*words, value=b""):
-                process = subprocess.Popen([self.mayfly.build / "client/cli/mayfly", *words], env=environment, stdin=subprocess.PIPE,
-                                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                process = subprocess.Popen(
+                    [self.mayfly.build / "client/cli/mayfly", *words],
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                )
                 arguments = pathlib.Path(f"/proc/{process.pid}/cmdline").read_bytes()
                 out, _ = process.communicate(value, 60)
                 self.assertEqual(process.returncode, 0)
@@ -282,7 +370,7 @@ class Listener:
                 self.heard += data
                 fds = array.array("i")
                 for _, _, content in ancillary:
-                    fds.frombytes(content[:len(content) // 4 * 4])
+                    fds.frombytes(content[: len(content) // 4 * 4])
                 target.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else [])
                 for fd in fds:
                     os.close(fd)

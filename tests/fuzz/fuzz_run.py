@@ -2,6 +2,7 @@
 
 What libFuzzer finds lies in a temporary directory; the bytes of a failure are printed, to become a file of the corpus.
 """
+
 import base64
 import os
 import pathlib
@@ -18,9 +19,22 @@ def main(program, how, *corpora):
         found.mkdir()
         # libFuzzer's own exit status for a failure, 77, means "skipped" to meson.
         seconds = os.environ.get("FUZZ_SECONDS", "10")
-        status = subprocess.run([program, found, *corpora, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=1024",
-                                 "-max_len=8192", "-print_final_stats=1", "-error_exitcode=1", "-timeout_exitcode=1",
-                                 f"-artifact_prefix={directory}/"], check=False).returncode
+        status = subprocess.run(
+            [
+                program,
+                found,
+                *corpora,
+                f"-max_total_time={seconds}",
+                "-timeout=10",
+                "-rss_limit_mb=1024",
+                "-max_len=8192",
+                "-print_final_stats=1",
+                "-error_exitcode=1",
+                "-timeout_exitcode=1",
+                f"-artifact_prefix={directory}/",
+            ],
+            check=False,
+        ).returncode
         for failure in pathlib.Path(directory).glob("*-*"):
             print(f"{failure.name}: base64 {base64.b64encode(failure.read_bytes()).decode()}")
         return status

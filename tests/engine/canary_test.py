@@ -259,6 +259,7 @@ class Canary(harness.EngineCase):
         self.mayfly.stop()
         with self.subTest("after Mayfly has stopped"):
             self.assertEqual(self.hunt_files(values) | values.in_commands(), set())
+        self.mayfly.start(init=False)  # the clean-up would wait for it
 
 
 class TheHuntItself(harness.EngineCase):

@@ -26,7 +26,8 @@ enum delivery_phase {
 	PHASE_MADE = 1 << 1,	 /* detached tmpfs, reachable by nobody else */
 	PHASE_MARKED = 1 << 2,	 /* opening a file of it asks the broker */
 	PHASE_ATTACHED = 1 << 3, /* on the host path; unmarked if it was sealed first (a decoy) */
-	PHASE_LOCATED = 1 << 4,	 /* found in a container; RETREAT or another LOCATE may follow */
+	PHASE_LOCATED = 1 << 4,	 /* found in a container (again); RETREAT or another LOCATE may
+				    follow */
 	PHASE_RELEASED = 1 << 5, /* gone from the host path, lives in its container */
 	PHASE_WIPED = 1 << 6,	 /* no content, no own mount; the host path's directory may stay */
 };
@@ -42,8 +43,8 @@ enum mounter_op {
 	MOUNTER_OP_ATTACH,  /* + engine's pidfd: read-only clone at <volumes>/<id> there */
 	MOUNTER_OP_SEAL,    /* superblock read-only; -EBUSY while a write descriptor is open */
 	MOUNTER_OP_LOCATE,  /* name = target, + init's pidfd -> struct located */
-	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path
-			     */
+	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path.
+			     * After another LOCATE once more, with other flags */
 	MOUNTER_OP_ATTACH_INSIDE, /* name = target, + init's pidfd: read-only clone over the target
 				   */
 	MOUNTER_OP_WIPE,	  /* overwrite, truncate, unlink, unmount */

@@ -243,6 +243,22 @@ static json_t *event_frame(
 		source);
 }
 
+/* The pid namespace that ENTRY joins has become a shared one: whose it is has other facts than it
+ * was started with. At `create` already, which is some 100 ms before ENTRY can look around there.
+ */
+static void tell_joined(struct engine_session *session, struct container_entry *entry)
+{
+	struct container_entry *joined = container_table_joined_by(&session->table, entry);
+
+	if (!joined || container_entry_refresh(&session->table, joined, false) < 0 ||
+		!joined->record.uses_plugin || !container_runs(&joined->record, joined->id))
+		return;
+	(void)answers_tell(&session->answers,
+		json_pack("{s:s, s:s, s:i}", "type", "running", "id", joined->id, "pid",
+			(int)joined->record.pid),
+		joined);
+}
+
 static void tell_start(struct engine_session *session, struct container_entry *entry,
 	int64_t time_ns, const char *source)
 {
@@ -282,6 +298,8 @@ static void on_event(void *context, const struct docker_event *event)
 		return;
 	if (event->action == DOCKER_CREATE || event->action == DOCKER_START)
 		entry = container_table_announce(&session->table, event->id);
+	if (entry)
+		tell_joined(session, entry);
 	if (event->action == DOCKER_DESTROY)
 		container_table_forget(&session->table, event->id);
 	if (event->action == DOCKER_START && entry)

@@ -178,8 +178,8 @@ static const struct operation {
 	/* Safe: changes our own superblock only. */
 	[MOUNTER_OP_SEAL] = { MOUNTER_OP_SEAL, PHASE_ANY_LIVE, PHASE_KEEP, HERE, 0, on_seal },
 	/* Safe: looks, in the container's mount namespace, and changes nothing there. */
-	[MOUNTER_OP_LOCATE] = { MOUNTER_OP_LOCATE, PHASE_ATTACHED | PHASE_LOCATED, PHASE_LOCATED,
-		IN_WORKER, 1, job_locate },
+	[MOUNTER_OP_LOCATE] = { MOUNTER_OP_LOCATE, PHASE_ATTACHED | PHASE_LOCATED | PHASE_RELEASED,
+		PHASE_LOCATED, IN_WORKER, 1, job_locate },
 	/* Safe: the superblock stays marked; only the container's own mount is exempted. */
 	[MOUNTER_OP_RETREAT] = { MOUNTER_OP_RETREAT, PHASE_LOCATED, PHASE_RELEASED,
 		HERE_IF_HOST_NAMESPACE, 0, on_retreat },

@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from mounter_client import (ATTACHED, EMPTY, FAN_ALLOW, FAN_DENY, LIBC, ON_HOST_PATH, LOCATED, MADE, PLAIN, RELEASED,
+from mounter_client import (ATTACHED, EMPTY, FAN_ALLOW, FAN_DENY, KEEP_GUARD, LIBC, ON_HOST_PATH, LOCATED, MADE, PLAIN, RELEASED,
                             REQUEST, SAME_MOUNT_NAMESPACE, TARGET_UNREACHABLE, WIPED, WITH_ENGINE, Mounter, OP, pidfd_open)
 
 PROGRAM = os.environ["MAYFLY_MOUNTER"]
@@ -252,6 +252,18 @@ class MounterTest(unittest.TestCase):
             container.ask("/run/secrets/password")
             self.mounter.next_event(2).answer(answer)
             self.assertEqual(container.told(), told)
+
+    def test_a_released_delivery_can_be_guarded_again(self):
+        writer = self.arm()
+        container = self.container()
+        self.release(container, writer)
+        container.ask("/run/secrets/password")
+        self.assertEqual(container.told(), VALUE)
+        self.call("LOCATE", name=container.target, fds=[container.pidfd])
+        self.assertEqual(self.call("RETREAT", flags=KEEP_GUARD).phase, RELEASED)
+        container.ask("/run/secrets/password")
+        self.mounter.next_event(2).answer(FAN_DENY)
+        self.assertEqual(container.told(), -errno.EPERM)
 
     def test_the_container_cannot_write(self):
         writer = self.arm(mode=0o666)

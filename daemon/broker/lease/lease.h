@@ -103,6 +103,8 @@ struct lease {
 	uint64_t denied_told_ms;
 	bool is_waiting;  /* a step is under way */
 	bool is_verified; /* openers are attested from here on */
+	bool is_joined;	  /* another container shares its pid namespace */
+	bool keeps_guard; /* its own mount is guarded after the release too */
 	bool was_unmounted, is_forgetting;
 	struct deadline start_deadline;
 	char *end_reason;		   /* an end is wanted */

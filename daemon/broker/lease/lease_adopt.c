@@ -54,7 +54,8 @@ static void on_located(struct delivery *delivery, int status, const char *detail
 		return;
 	if (status == 0) {
 		lease->is_waiting = true;
-		status = delivery_retreat(delivery, lease_keeps_guard(lease), on_retreated);
+		lease->keeps_guard = lease_keeps_guard(lease);
+		status = delivery_retreat(delivery, lease->keeps_guard, on_retreated);
 		if (status == 0)
 			return;
 		lease->is_waiting = false;
@@ -141,6 +142,7 @@ static void adopted_one(struct lease *lease)
 		lease_end(lease, "the container has ended while Mayfly was away");
 	else
 		lease_start_next(lease);
+	lease_guard_again(lease);
 	if (adoption)
 		finish_if_done(adoption);
 }
@@ -258,8 +260,8 @@ static struct lease *lease_from_row(
 	lease->is_verified = json_is_true(json_object_get(row, "is_released"));
 	if (json_is_true(json_object_get(row, "is_guarded")))
 		lease->group = guard_shared_group(context->guard);
-	if (json_is_true(json_object_get(row, "keeps_guard")))
-		lease->guards_always = true;
+	lease->keeps_guard = json_is_true(json_object_get(row, "keeps_guard"));
+	lease->guards_always = json_is_true(json_object_get(row, "guards_always"));
 	return lease;
 }
 

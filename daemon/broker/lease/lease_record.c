@@ -1,5 +1,6 @@
 #include "daemon/broker/lease/lease_record.h"
 
+#include "daemon/broker/lease/lease_open.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -146,13 +147,13 @@ json_t *lease_to_row(const struct lease *lease)
 
 	if (lease->init.pid > 0)
 		(void)process_start_time(&context->roots, lease->init.pid, &start_ticks);
-	delivered = json_pack("{s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:I, s:i, s:I}", "is_released",
-		lease->is_verified, "is_plain", delivery->is_plain, "is_guarded",
+	delivered = json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:I, s:i, s:I}",
+		"is_released", lease->is_verified, "is_plain", delivery->is_plain, "is_guarded",
 		lease->group != GUARD_NO_GROUP, "is_decoy", lease->state == LEASE_DECOY,
-		"keeps_guard", lease->guards_always, "device", (json_int_t)delivery->device,
-		"generation", (int)delivery->generation, "mount_id",
-		(json_int_t)delivery->located.mount_id, "pid", (int)lease->init.pid, "start_ticks",
-		(json_int_t)start_ticks);
+		"keeps_guard", lease->keeps_guard, "guards_always", lease_asks_always(lease),
+		"device", (json_int_t)delivery->device, "generation", (int)delivery->generation,
+		"mount_id", (json_int_t)delivery->located.mount_id, "pid", (int)lease->init.pid,
+		"start_ticks", (json_int_t)start_ticks);
 	if (lease->inside)
 		(void)json_object_set_new(row, "inside", json_string(lease->inside->hex));
 	(void)json_object_update(row, delivered);

@@ -39,6 +39,7 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 	if (lease->group != GUARD_NO_GROUP)
 		lease->group = guard_shared_group(lease->context->guard);
 	lease->state = LEASE_RELEASED;
+	lease_guard_again(lease);
 	trail_add(lease_trail(lease), STEP_PASSED, "release",
 		"%zu file%s; the host path is empty again; opens of the container %s",
 		lease->beginnings->plan.files_count,
@@ -81,7 +82,8 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 	lease_save(lease);
 	lease_attest_waiting(lease);
 	lease->is_waiting = true;
-	r = delivery_retreat(delivery, lease_keeps_guard(lease), on_retreated);
+	lease->keeps_guard = lease_keeps_guard(lease);
+	r = delivery_retreat(delivery, lease->keeps_guard, on_retreated);
 	if (r < 0)
 		on_retreated(delivery, r, "mayfly-mounter is being restarted");
 }
@@ -453,6 +455,11 @@ void lease_keep_start(struct lease *lease, const struct container_facts *facts)
 
 void lease_on_start(struct lease *lease, const struct container_facts *facts)
 {
+	if (facts->shares_pid_namespace && lease->container.object &&
+		strcmp(lease->container.id, facts->id) == 0) {
+		lease->is_joined = true;
+		lease_guard_again(lease);
+	}
 	if (lease->state > LEASE_STARTING || lease->state == LEASE_NEW)
 		return;
 	/* Another container has this delivery, as the runtime's own bundle says. */

@@ -66,7 +66,9 @@ struct mounter {
 	uint32_t groups_count; /* with the shared one, which is the last */
 	int host_namespace;    /* entered to attach and detach, and left at once */
 	int arena_namespace;
-	int arena; /* its root directory */
+	int arena;	   /* its root directory */
+	dev_t root_device; /* the host's root directory */
+	ino_t root_inode;
 	/* inodes of the host's namespaces */
 	uint64_t mount_namespace, pid_namespace, ipc_namespace, cgroup_namespace;
 	struct kernel_abilities has;

@@ -212,7 +212,7 @@ static int enter_arena(struct mounter *mounter, struct mayfly_error *err)
 static int prepare(struct mounter *mounter, struct mayfly_error *err)
 {
 	struct namespaces own;
-	struct stat volumes;
+	struct stat volumes, root;
 	int r;
 
 	for (uint32_t i = 0; i < mounter->groups_count; i++)
@@ -229,6 +229,10 @@ static int prepare(struct mounter *mounter, struct mayfly_error *err)
 	mounter->cgroup_namespace = own.cgroup;
 	if (fstat(mounter->volumes, &volumes) != 0)
 		return error_errno(err, -errno, "look at the volumes directory");
+	if (stat("/", &root) != 0)
+		return error_errno(err, -errno, "look at the root directory");
+	mounter->root_device = root.st_dev;
+	mounter->root_inode = root.st_ino;
 	mounter->volumes_device = volumes.st_dev;
 	return enter_arena(mounter, err);
 }

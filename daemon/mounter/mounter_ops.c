@@ -200,8 +200,8 @@ static const struct operation {
 		job_engine_root },
 	/* Safe: only what lies in the arena, which only mounters have filled. */
 	[MOUNTER_OP_SWEEP] = { MOUNTER_OP_SWEEP, 0, PHASE_KEEP, IN_WORKER, 0, job_sweep },
-	/* Safe: takes up only a tmpfs of the device (and the mount of the unique id) that was ours.
-	 */
+	/* Safe: takes up only what lies in the arena, or a tmpfs in a container that bears this
+	   delivery's mark. */
 	[MOUNTER_OP_ADOPT] = { MOUNTER_OP_ADOPT, PHASE_EMPTY, PHASE_ATTACHED, HERE, 0, on_adopt },
 };
 

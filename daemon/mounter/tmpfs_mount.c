@@ -12,7 +12,10 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+#define MARK_NAME "trusted.mayfly"
 
 #define TMPFS_ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
@@ -51,6 +54,29 @@ static int configure(
 	return r < 0 ? r : fs_create(context);
 }
 
+/* A kernel that keeps no extended attributes on a tmpfs lets none be found again in a container. */
+static int set_mark(int own, const char *name)
+{
+	AUTO_FD root = open_in_root(own, ".", O_RDONLY | O_DIRECTORY);
+
+	if (root < 0)
+		return root;
+	return fsetxattr(root, MARK_NAME, name, strlen(name), XATTR_CREATE) == 0 ||
+			       errno == EOPNOTSUPP
+		       ? 0
+		       : -errno;
+}
+
+bool tmpfs_is_delivery(int directory, const char *name)
+{
+	char found[DELIVERY_HEX_SIZE];
+	struct statfs status;
+
+	return fstatfs(directory, &status) == 0 && status.f_type == TMPFS_MAGIC &&
+	       fgetxattr(directory, MARK_NAME, found, sizeof found) == (ssize_t)strlen(name) &&
+	       memcmp(found, name, strlen(name)) == 0;
+}
+
 int tmpfs_make(
 	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes)
 {
@@ -65,7 +91,9 @@ int tmpfs_make(
 	own = fs_mount(context, TMPFS_ATTRIBUTES);
 	if (own < 0)
 		return own;
-	r = arena_attach(mounter, name, own);
+	r = set_mark(own, name);
+	if (r == 0)
+		r = arena_attach(mounter, name, own);
 	return r < 0 ? r : fd_take(&own);
 }
 

@@ -8,6 +8,10 @@
 int tmpfs_make(
 	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes);
 
+/* True when DIRECTORY (O_RDONLY) is the root of the tmpfs that was made for the delivery NAME: it
+ * bears a mark that only CAP_SYS_ADMIN of the host can set or see. */
+bool tmpfs_is_delivery(int directory, const char *name);
+
 /* A read-only, detached clone of the own mount OWN. Only in the arena: the kernel clones what is in
  * the caller's namespace. */
 int tmpfs_clone_read_only(int own);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -119,8 +120,19 @@ int job_engine_root(const struct job *job, struct mounter_reply *reply, int *ret
 	return 0;
 }
 
+/* A service of the host may have a mount namespace of its own; its root is the host's all the same.
+ */
+static bool has_root_of_host(const struct mounter *mounter)
+{
+	AUTO_FD root = open_absolute("/", O_PATH | O_DIRECTORY);
+	struct stat status;
+
+	return root < 0 || fstat(root, &status) != 0 ||
+	       (status.st_dev == mounter->root_device && status.st_ino == mounter->root_inode);
+}
+
 /* Refuses a process of the host: nothing of ours is ever looked for or put into the host's own
- * mount table. */
+ * mount table, or a copy of it. */
 static int enter_container(
 	const struct job *job, struct namespaces *found, struct mounter_reply *reply)
 {
@@ -131,7 +143,10 @@ static int enter_container(
 	if (found->mount == job->mounter->mount_namespace)
 		return reply_fail(reply, -EPERM, "its mount namespace is the host's");
 	r = mount_namespace_enter(job->descriptors.init);
-	return r < 0 ? reply_fail(reply, r, "enter the container's mount namespace") : 0;
+	if (r < 0)
+		return reply_fail(reply, r, "enter the container's mount namespace");
+	return has_root_of_host(job->mounter) ? reply_fail(reply, -EPERM, "its root is the host's")
+					      : 0;
 }
 
 /* A copy of the volumes directory (`-v /run:/x`) holds our mounts too, at places of its own
@@ -272,6 +287,17 @@ int job_attach_inside(const struct job *job, struct mounter_reply *reply, int *r
 	return 0;
 }
 
+/* DEVICE is what the broker says: whatever else is mounted in a container, a writable clone of it
+ * is not to be had. */
+static bool is_ours(const struct job *job, int target)
+{
+	AUTO_FD directory = open_in_root(target, ".", O_RDONLY | O_DIRECTORY);
+	char name[DELIVERY_HEX_SIZE];
+
+	delivery_hex(job->delivery->id, name);
+	return directory >= 0 && tmpfs_is_delivery(directory, name);
+}
+
 /* For a delivery that the arena does not have any more (every process of ours was dead): a writable
  * clone of the container's own mount. The kernel refuses it where a user namespace has locked the
  * mount read-only. */
@@ -292,6 +318,8 @@ int job_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 	if (r == 0 && facts.is_unique && job->request->mount_id != 0 &&
 		facts.mount_id != job->request->mount_id)
 		r = -ESTALE;
+	if (r == 0 && !is_ours(job, target))
+		r = -EPERM;
 	if (r < 0)
 		return reply_fail(reply, r, "find the delivery again");
 	clone = mount_clone(target);

@@ -477,6 +477,35 @@ class MounterTest(unittest.TestCase):
         self.adopt(container, -errno.ESTALE, mount_id=self.located.mount_id + 1)
         self.adopt(container)
 
+    def test_a_file_system_that_only_the_broker_calls_ours_is_not_adopted(self):
+        """What a broker that was taken over would ask for: any mount of any container, writable and to be wiped."""
+        foreign = tempfile.mkdtemp(prefix="mayfly-mounter-foreign-")
+        self.addCleanup(os.rmdir, foreign)
+        mount("foreign", foreign, "tmpfs")
+        self.addCleanup(LIBC.umount2, foreign.encode(), MNT_DETACH)
+        with open(f"{foreign}/file", "w") as file:
+            file.write("somebody's")
+        container = self.container(source=foreign)
+        asked = {"device": os.stat(foreign).st_dev, "group": 2, "generation": 1, "name": container.target,
+                 "fds": [container.pidfd]}
+        self.call("ADOPT", -errno.EPERM, **asked)
+        for kind, value in (("user", self.delivery.hex()), ("trusted", "0" * 64)):
+            os.setxattr(foreign, f"{kind}.mayfly", value.encode())
+        self.call("ADOPT", -errno.EPERM, **asked)
+        self.assertEqual(os.listdir(foreign), ["file"])
+
+    def test_a_service_of_the_host_is_no_container(self):
+        """It may have a mount namespace of its own; nothing of ours is mounted over its /etc."""
+        self.call("MAKE", size_bytes=1 << 20, inodes=64)
+        self.addCleanup(self.try_wipe)
+        service = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", "echo ready; read line"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(service.communicate, b"end\n")
+        self.assertEqual(service.stdout.readline(), b"ready\n")
+        pidfd = pidfd_open(service.pid)
+        self.addCleanup(os.close, pidfd)
+        self.call("ATTACH_INSIDE", -errno.EPERM, name="etc", fds=[pidfd])
+
     def test_the_arena_shows_nothing_of_the_host(self):
         self.assertEqual(os.listdir(f"/proc/{self.mounter.process.pid}/root"), [])
         with open(f"/proc/{self.mounter.process.pid}/mounts") as mounts:

@@ -122,15 +122,47 @@ static void on_mounter_lost(void *data)
 
 /* --- openers --- */
 
-static void on_open(struct opener *opener, void *data)
+static void pass_on(struct service *service, struct opener *opener)
 {
-	struct service *service = data;
 	struct lease *lease = lease_find_by_device(&service->broker.leases, opener->device);
 
 	if (lease)
 		lease_on_open(lease, opener);
 	else
 		guard_answer(opener, false);
+}
+
+static void on_late_early(struct opener *opener)
+{
+	struct service *service = opener->owner;
+
+	TAILQ_REMOVE(&service->early, opener, waiting);
+}
+
+/* Whoever opened while there was no broker waits on until it is known again what was delivered. */
+static void on_open(struct opener *opener, void *data)
+{
+	struct service *service = data;
+
+	if (service->broker.is_adopted) {
+		pass_on(service, opener);
+		return;
+	}
+	opener->owner = service;
+	opener->on_late = on_late_early;
+	TAILQ_INSERT_TAIL(&service->early, opener, waiting);
+}
+
+static void pass_early_on(struct service *service)
+{
+	struct opener *opener;
+
+	while ((opener = TAILQ_FIRST(&service->early))) {
+		TAILQ_REMOVE(&service->early, opener, waiting);
+		opener->owner = NULL;
+		opener->on_late = NULL;
+		pass_on(service, opener);
+	}
 }
 
 /* --- the start, before the sandbox --- */
@@ -312,6 +344,7 @@ static int make_leases(
 	leases->known = known_containers_new();
 	leases->on_ended = service_lease_ended;
 	TAILQ_INIT(&leases->leases);
+	TAILQ_INIT(&service->early);
 	serial_queue_init(&leases->savings, &service->loop);
 	if (!leases->known)
 		return error_errno(err, -ENOMEM, "start");
@@ -396,6 +429,7 @@ static void on_adopted(void *data)
 	struct mayfly_error err;
 
 	service->broker.is_adopted = true;
+	pass_early_on(service);
 	/* Engines are listened to only now: what they say of running containers finds its leases.
 	 */
 	for (unsigned i = 0; i < service->broker.engines_count; i++)

@@ -480,6 +480,19 @@ static int start_handles(struct service *service, struct mayfly_error *err)
 		CHILD_FD_CONTROL, on_control, err);
 }
 
+/* Who they were died with the broker that had read of them. */
+static void record_denied(struct broker *broker, unsigned count)
+{
+	char reason[128];
+
+	if (count == 0)
+		return;
+	(void)snprintf(reason, sizeof reason,
+		"%u opens refused: the broker that had read of them has ended", count);
+	broker_audit(broker, json_pack("{s:s, s:s, s:s}", "action", "open", "decision", "refused",
+				     "reason", reason));
+}
+
 static int serve(
 	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
 {
@@ -501,6 +514,7 @@ static int serve(
 	if (r < 0)
 		return r;
 	unlock_by_host_key(service);
+	record_denied(&service->broker, birth->denied);
 	r = mounter_link_send(service->broker.leases.mounter, &probe, NULL, 0, on_probed, service);
 	if (r < 0)
 		return error_errno(err, r, "ask mayfly-mounter what the kernel can do");

@@ -12,8 +12,8 @@
 int delivery_file_make(int own, const struct mounter_request *request);
 
 /* Makes GENERATION what readers see. Atomic layout: `..data` is exchanged in one rename, links for
- * its top-level names are made, stale ones removed. Plain layout: its files are renamed into place
- * one by one, others removed. Older generations are wiped. */
+ * its top-level names are made, stale ones removed; older generations stay, empty. Plain layout:
+ * its files are renamed into place one by one, others wiped and removed. */
 int delivery_commit(int own, uint32_t generation, bool is_plain);
 
 /* Overwrites, truncates and removes everything. The superblock must be writable. */

@@ -195,10 +195,20 @@ class MounterTest(unittest.TestCase):
         self.make_file("password", generation=2)
         self.make_file("added", generation=2)
         self.call("COMMIT", generation=2)
-        self.assertEqual(sorted(os.listdir(self.host_path)), ["..2", "..data", "added", "password"])
+        self.assertEqual(sorted(os.listdir(self.host_path)), ["..1", "..2", "..data", "..data..2", "added", "password"])
+        self.assertEqual(os.stat(f"{self.host_path}/..1/password").st_size, 0, "an older one is emptied")
         self.make_file("added", generation=3)
         self.call("COMMIT", generation=3)
-        self.assertEqual(sorted(os.listdir(self.host_path)), ["..3", "..data", "added"])
+        self.assertEqual([name for name in sorted(os.listdir(self.host_path)) if name[:2] != ".."], ["added"])
+        self.assertEqual(os.readlink(f"{self.host_path}/..data"), "..3")
+
+    def test_what_is_held_of_an_older_generation_does_not_keep_it_from_being_sealed(self):
+        os.close(self.arm())
+        for path in ("password", "..1/password", "..1", "..data"):
+            self.addCleanup(os.close, os.open(f"{self.host_path}/{path}", os.O_PATH | os.O_NOFOLLOW))
+        os.close(self.make_file("password", generation=2))
+        self.call("COMMIT", generation=2)
+        self.call("SEAL")
 
     def test_plain_layout_has_neither_links_nor_dots(self):
         self.arm(flags=PLAIN, name="a/b")

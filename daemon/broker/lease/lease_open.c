@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Denied openers are recorded one by one at first, then summed up: a flood must not fill the disk.
  */
@@ -131,6 +132,15 @@ static bool is_in_cgroup(const struct lease *lease, const struct opener *opener)
 	       !known_containers_cross(context->known, &chain, &lease->init.cgroup);
 }
 
+/* The files of a delivery have at least one byte; those of a generation that others took the place
+ * of have none. Whoever waited with one of them would read an empty secret. */
+static bool opens_current_file(const struct opener *opener)
+{
+	struct stat status;
+
+	return fstat(opener->fd, &status) == 0 && status.st_size > 0;
+}
+
 static void on_late_attestation(struct opener *opener)
 {
 	struct attestation *attestation = opener->owner;
@@ -144,8 +154,13 @@ static void attest(struct lease *lease, struct opener *opener)
 {
 	struct mounter_request request = { .op = MOUNTER_OP_COMPARE };
 	const int pidfds[2] = { lease->init.pidfd, opener->pidfd };
-	struct attestation *attestation = calloc(1, sizeof *attestation);
+	struct attestation *attestation;
 
+	if (!opens_current_file(opener)) {
+		deny(lease, opener, "the file that it opened has been replaced since");
+		return;
+	}
+	attestation = calloc(1, sizeof *attestation);
 	if (!attestation) {
 		deny(lease, opener, "out of memory");
 		return;

@@ -58,7 +58,9 @@ struct lease_beginnings {
 	bool has_unjudged;			  /* a candidate whose facts could not be had */
 	char bundled_id[CONTAINER_ID_LENGTH + 1]; /* the runtime says that this container mounts
 						     it; "" */
-	struct container_facts *starts;		  /* told, and not looked at yet */
+	uint32_t bundled_uid, bundled_gid;
+	bool is_bundle_due;		/* told, and not looked at yet */
+	struct container_facts *starts; /* told, and not looked at yet */
 	size_t starts_count;
 	struct container_facts container; /* of the start under way */
 	size_t target;			  /* index of its volume that is looked at */

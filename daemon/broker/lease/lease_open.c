@@ -238,8 +238,8 @@ void lease_guard_again(struct lease *lease)
 		return;
 	lease->is_waiting = true;
 	/* Without a mounter: as in on_guarded_again(). */
-	if (delivery_locate(&lease->delivery, lease->init.pidfd,
-		    lease->container.volumes[lease->target].target, on_located_again) < 0)
+	if (delivery_locate(&lease->delivery, lease->init.pidfd, lease->holder.target,
+		    on_located_again) < 0)
 		lease->is_waiting = false;
 }
 

@@ -39,7 +39,6 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 	if (lease->group != GUARD_NO_GROUP)
 		lease->group = guard_shared_group(lease->context->guard);
 	lease->state = LEASE_RELEASED;
-	lease_guard_again(lease);
 	trail_add(lease_trail(lease), STEP_PASSED, "release",
 		"%zu file%s; the host path is empty again; opens of the container %s",
 		lease->beginnings->plan.files_count,
@@ -48,6 +47,8 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");
 	lease_forget_beginnings(lease);
+	/* Another container may have joined its pid namespace meanwhile. */
+	lease_guard_again(lease);
 	/* Those that came in while the marks changed hands. */
 	lease_attest_waiting(lease);
 	lease->context->on_ended(lease->context);
@@ -427,18 +428,64 @@ static void verify(struct lease *lease)
 	locate_next(lease);
 }
 
+/* What will run is known 200 ms before it runs: files that it gets are put in place before it can
+ * look. */
+static void look_at_bundle(struct lease *lease)
+{
+	struct lease_beginnings *beginnings = lease->beginnings;
+	const struct container_facts *named = NULL;
+	struct container_facts facts;
+	struct plan plan = { 0 };
+	bool is_same = false;
+
+	beginnings->is_bundle_due = false;
+	for (size_t i = 0; i < beginnings->candidates_count; i++)
+		if (strcmp(beginnings->candidates[i].id, beginnings->bundled_id) == 0)
+			named = &beginnings->candidates[i];
+	trail_add(lease_trail(lease), STEP_NOTED, "bundle",
+		"the runtime mounts this delivery into container %.12s", beginnings->bundled_id);
+	if (!named)
+		/* Its start tells its facts; until then it keeps what is armed. */
+		return;
+	facts = *named;
+	/* The runtime's numbers are what will be; those from the passwd file were looked up. */
+	facts.user_error = NULL;
+	facts.uid = beginnings->bundled_uid;
+	facts.gid = beginnings->bundled_gid;
+	if (!decide(lease, &facts, &plan, &is_same))
+		return;
+	if (!is_same)
+		change_plan(lease, &plan);
+	plan_done(&plan);
+}
+
+/* The next start that was told, but for those of other containers than the runtime has named. */
+static bool take_start(struct lease_beginnings *beginnings, struct container_facts *ret_facts)
+{
+	while (beginnings->starts_count > 0) {
+		*ret_facts = beginnings->starts[0];
+		beginnings->starts_count--;
+		memmove(beginnings->starts, beginnings->starts + 1,
+			beginnings->starts_count * sizeof *beginnings->starts);
+		if (!beginnings->bundled_id[0] ||
+			strcmp(beginnings->bundled_id, ret_facts->id) == 0)
+			return true;
+		container_facts_done(ret_facts);
+	}
+	return false;
+}
+
 void lease_start_next(struct lease *lease)
 {
 	struct lease_beginnings *beginnings = lease->beginnings;
 
-	if (lease->state != LEASE_ARMED || lease->is_waiting || beginnings->starts_count == 0 ||
+	if (lease->state == LEASE_ARMED && !lease->is_waiting && beginnings->is_bundle_due)
+		look_at_bundle(lease);
+	if (lease->state != LEASE_ARMED || lease->is_waiting || lease->end_reason ||
 		!mounter_link_is_up(lease->context->mounter))
 		return;
-	beginnings->container = beginnings->starts[0];
-	beginnings->starts_count--;
-	memmove(beginnings->starts, beginnings->starts + 1,
-		beginnings->starts_count * sizeof *beginnings->starts);
-	verify(lease);
+	if (take_start(beginnings, &beginnings->container))
+		verify(lease);
 }
 
 void lease_keep_start(struct lease *lease, const struct container_facts *facts)
@@ -455,8 +502,7 @@ void lease_keep_start(struct lease *lease, const struct container_facts *facts)
 
 void lease_on_start(struct lease *lease, const struct container_facts *facts)
 {
-	if (facts->shares_pid_namespace && lease->container.object &&
-		strcmp(lease->container.id, facts->id) == 0) {
+	if (facts->shares_pid_namespace && strcmp(lease_container_id(lease), facts->id) == 0) {
 		lease->is_joined = true;
 		lease_guard_again(lease);
 	}
@@ -470,35 +516,17 @@ void lease_on_start(struct lease *lease, const struct container_facts *facts)
 	lease_start_next(lease);
 }
 
-/* What will run is known 200 ms before it runs: files that it gets are put in place before it can
- * look. */
+/* The start of another container may be looked at just now, as far as the mounter's answer: the
+ * bundle's turn comes then. */
 void lease_on_bundle(struct lease *lease, const char *id, uint32_t uid, uint32_t gid)
 {
 	struct lease_beginnings *beginnings = lease->beginnings;
-	const struct container_facts *named = NULL;
-	struct container_facts facts;
-	struct plan plan = { 0 };
-	bool is_same = false;
 
-	if (lease->state != LEASE_ARMED || lease->is_waiting || beginnings->bundled_id[0])
+	if (lease->state == LEASE_NEW || lease->state > LEASE_STARTING || beginnings->bundled_id[0])
 		return;
 	(void)snprintf(beginnings->bundled_id, sizeof beginnings->bundled_id, "%s", id);
-	for (size_t i = 0; i < beginnings->candidates_count; i++)
-		if (strcmp(beginnings->candidates[i].id, id) == 0)
-			named = &beginnings->candidates[i];
-	trail_add(lease_trail(lease), STEP_NOTED, "bundle",
-		"the runtime mounts this delivery into container %.12s", id);
-	if (!named)
-		/* Its start tells its facts; until then it keeps what is armed. */
-		return;
-	facts = *named;
-	/* The runtime's numbers are what will be; those from the passwd file were looked up. */
-	facts.user_error = NULL;
-	facts.uid = uid;
-	facts.gid = gid;
-	if (!decide(lease, &facts, &plan, &is_same))
-		return;
-	if (!is_same)
-		change_plan(lease, &plan);
-	plan_done(&plan);
+	beginnings->bundled_uid = uid;
+	beginnings->bundled_gid = gid;
+	beginnings->is_bundle_due = true;
+	lease_start_next(lease);
 }

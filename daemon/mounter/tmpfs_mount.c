@@ -107,13 +107,35 @@ int tmpfs_clone_read_only(int own)
 	return r < 0 ? r : fd_take(&clone);
 }
 
+/* The volumes directory as only we see it: its attached mount, and all copies of that, are
+ * read-only. Safe because the clone is in no mount table. */
+static int volumes_writable(int volumes)
+{
+	AUTO_FD clone = mount_clone(volumes);
+	const int r = clone < 0 ? clone : mount_set_read_only(clone, false);
+
+	return r < 0 ? r : fd_take(&clone);
+}
+
+int host_path_remove(int volumes, const char *name)
+{
+	AUTO_FD writable = volumes_writable(volumes);
+
+	if (writable < 0)
+		return writable;
+	return unlinkat(writable, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
 int host_path_attach(int clone, int volumes, const char *name)
 {
+	AUTO_FD writable = volumes_writable(volumes);
 	AUTO_FD place = -1;
 
 	/* Safe because NAME is 64 hex digits below a directory that only root can enter, and is
 	 * opened without following anything: a link that somebody planted there is refused. */
-	if (mkdirat(volumes, name, 0700) != 0 && errno != EEXIST)
+	if (writable < 0)
+		return writable;
+	if (mkdirat(writable, name, 0700) != 0 && errno != EEXIST)
 		return -errno;
 	place = open_beneath(volumes, name, O_PATH | O_DIRECTORY, 0);
 	return place < 0 ? place : mount_attach(clone, place);
@@ -140,7 +162,7 @@ static int mount_volumes_on(int place)
 	if (r >= 0)
 		r = fs_create(context);
 	if (r >= 0)
-		r = mount = fs_mount(context, TMPFS_ATTRIBUTES);
+		r = mount = fs_mount(context, TMPFS_ATTRIBUTES | MOUNT_ATTR_RDONLY);
 	return r < 0 ? r : mount_attach(mount, place);
 }
 

@@ -23,6 +23,9 @@ int host_path_attach(int clone, int volumes, const char *name);
 /* Takes the mount off the directory NAME below VOLUMES; the directory stays. Nothing mounted: 0. */
 int host_path_detach(int volumes, const char *name);
 
+/* Removes the empty directory NAME below VOLUMES; not there: 0. */
+int host_path_remove(int volumes, const char *name);
+
 /* Opens the volumes directory PATH in the mount namespace that the calling worker has just entered;
  * makes it, and a private tmpfs on it, if it is not there (an engine in a mount namespace of its
  * own, older than ours). */

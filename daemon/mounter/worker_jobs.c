@@ -98,14 +98,14 @@ int job_forget(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	char name[DELIVERY_HEX_SIZE];
 	AUTO_FD volumes = volumes_enter(job);
+	int r;
 
 	(void)ret_fd;
 	if (volumes < 0)
 		return reply_fail(reply, volumes, "open the volumes directory of the engine");
 	delivery_hex(job->delivery->id, name);
-	if (unlinkat(volumes, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-		return reply_fail(reply, -errno, "remove the host path's directory");
-	return 0;
+	r = host_path_remove(volumes, name);
+	return r < 0 ? reply_fail(reply, r, "remove the host path's directory") : 0;
 }
 
 int job_engine_root(const struct job *job, struct mounter_reply *reply, int *ret_fd)
@@ -342,7 +342,7 @@ static void sweep_one(const struct job *job, const char *name)
 	arena_remove(job->mounter, name);
 	if (host_namespace_enter(job->mounter) == 0 &&
 		host_path_detach(job->mounter->volumes, name) == 0)
-		(void)unlinkat(job->mounter->volumes, name, AT_REMOVEDIR);
+		(void)host_path_remove(job->mounter->volumes, name);
 	host_namespace_leave(job->mounter);
 }
 

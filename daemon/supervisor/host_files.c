@@ -106,7 +106,12 @@ static int volumes_mount_at(const char *path)
 	mounted = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	(void)snprintf(name, sizeof name, "/proc/self/fd/%d", mounted);
 	/* Private: an armed delivery must not travel to mount namespaces that follow the host's. */
-	return mount(NULL, name, NULL, MS_PRIVATE, NULL);
+	if (mount(NULL, name, NULL, MS_PRIVATE, NULL) != 0)
+		return -1;
+	/* Read-only, and so are the copies that containers have (`-v /run:/x`): one of them could
+	 * put a directory of its own in the place of a delivery. The mounter has its own way in. */
+	return mount(NULL, name, NULL,
+		MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
 int host_volumes_mount(struct supervisor *supervisor, struct mayfly_error *err)

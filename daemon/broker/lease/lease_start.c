@@ -367,8 +367,12 @@ static void locate_next(struct lease *lease)
 		strcmp(container->volumes[beginnings->target].name, lease->volume) != 0)
 		beginnings->target++;
 	if (beginnings->target >= container->volumes_count) {
-		/* Another replica's: this container has a delivery of its own. */
-		start_is_over(lease);
+		if (strcmp(beginnings->bundled_id, container->id) == 0 && lease_is_alive(lease))
+			lease_refuse(lease, "the container has something else in the place of this "
+					    "delivery");
+		else
+			/* Another replica's: this container has a delivery of its own. */
+			start_is_over(lease);
 		return;
 	}
 	if (adopt_from_container(lease))

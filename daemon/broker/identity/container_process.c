@@ -8,8 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define SO_PEERPIDFD_6_5 77
 
 void container_process_done(struct container_process *process)
 {
@@ -46,6 +49,22 @@ int container_process_pin(const struct cgroup_roots *roots, pid_t pid, const cha
 	return 0;
 }
 
+int process_peer_pin(int socket, pid_t *ret_pid)
+{
+	struct ucred peer;
+	socklen_t length = sizeof peer;
+	int pidfd = -1;
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
+		return -errno;
+	*ret_pid = peer.pid;
+	length = sizeof pidfd;
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD_6_5, &pidfd, &length) == 0)
+		return pidfd;
+	pidfd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
+	return pidfd < 0 ? -errno : pidfd;
+}
+
 static int read_proc(
 	const struct cgroup_roots *roots, pid_t pid, const char *name, char *text, size_t size)
 {
@@ -74,6 +93,16 @@ static bool number_after(const char *text, const char *label, int base, uint64_t
 	return true;
 }
 
+/* "NSpid:\t1234\t5\n": a number for each namespace, from the host's inwards. */
+static bool is_in_pid_namespace(const char *text)
+{
+	const char *line = strstr(text, "\nNSpid:\t");
+	const char *end = line ? strchrnul(line + 1, '\n') : NULL;
+
+	return !line || memchr(line + sizeof "\nNSpid:\t" - 1, '\t',
+				(size_t)(end - line) - (sizeof "\nNSpid:\t" - 1));
+}
+
 int process_status_read(const struct cgroup_roots *roots, pid_t pid,
 	struct process_status *ret_status, struct mayfly_error *err)
 {
@@ -95,6 +124,7 @@ int process_status_read(const struct cgroup_roots *roots, pid_t pid,
 		.capabilities_bounding = bounding,
 		.capabilities_effective = effective,
 		.no_new_privileges = no_new_privileges != 0,
+		.is_in_pid_namespace = is_in_pid_namespace(text),
 	};
 	return 0;
 }

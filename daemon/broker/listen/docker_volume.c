@@ -310,6 +310,12 @@ static void run_endpoint(struct docker_volume *front, struct http_exchange *exch
 static void on_request(
 	struct http_exchange *exchange, const struct http_request *request, void *data)
 {
+	struct docker_volume *front = data;
+
+	if (!broker_caller_is_of_host(front->broker, http_exchange_socket(exchange), "plugin")) {
+		answer_error(exchange, 403, "only the container engine may ask");
+		return;
+	}
 	if (strcmp(request->method, "POST") != 0) {
 		answer_error(exchange, 405, "the volume plugin protocol knows POST only");
 		return;

@@ -38,6 +38,8 @@ void http_answer(struct http_exchange *exchange, int status, json_t *body);
 void http_exchange_set(struct http_exchange *exchange, void *state);
 void *http_exchange_get(const struct http_exchange *exchange);
 
-/* The connected process as a pidfd that the caller owns (SO_PEERPIDFD, 6.5; before that pidfd_open
- * of SO_PEERCRED's pid), or a negative errno; its pid in *RET_PID. */
+/* The connection, borrowed. */
+int http_exchange_socket(const struct http_exchange *exchange);
+
+/* The connected process, as process_peer_pin() says it. */
 int http_exchange_peer(const struct http_exchange *exchange, pid_t *ret_pid);

@@ -410,8 +410,17 @@ static void on_call(struct varlink_exchange *exchange, struct varlink_call *call
 	struct fd_set_passed *fds, void *data)
 {
 	const size_t prefix = sizeof OPERATOR_INTERFACE; /* with the dot in place of the NUL */
+	struct operator_socket *socket = data;
 	struct operator_job *job;
 
+	if (!broker_caller_is_of_host(
+		    socket->broker, varlink_exchange_socket(exchange), "operator")) {
+		varlink_fail(exchange, OPERATOR_ERROR("Forbidden"),
+			json_pack("{s:s}", "text",
+				"nobody operates Mayfly from inside a container; call it on the "
+				"host"));
+		return;
+	}
 	if (strncmp(call->method, OPERATOR_INTERFACE ".", prefix) != 0) {
 		answer_service(exchange, call);
 		return;

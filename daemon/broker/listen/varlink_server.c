@@ -373,6 +373,11 @@ void varlink_server_close(struct varlink_server *server)
 	handle_group_release(&server->group);
 }
 
+int varlink_exchange_socket(const struct varlink_exchange *exchange)
+{
+	return exchange->stream.fd;
+}
+
 const struct varlink_peer *varlink_exchange_peer(const struct varlink_exchange *exchange)
 {
 	return &exchange->peer;

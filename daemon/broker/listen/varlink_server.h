@@ -54,4 +54,6 @@ void varlink_fail(struct varlink_exchange *exchange, const char *error, json_t *
 bool varlink_continue(struct varlink_exchange *exchange, json_t *parameters);
 
 const struct varlink_peer *varlink_exchange_peer(const struct varlink_exchange *exchange);
+/* The connection, borrowed. */
+int varlink_exchange_socket(const struct varlink_exchange *exchange);
 void varlink_exchange_set(struct varlink_exchange *exchange, void *state);

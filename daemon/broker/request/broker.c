@@ -1,5 +1,6 @@
 #include "daemon/broker/request/broker.h"
 
+#include "daemon/broker/identity/host_process.h"
 #include "daemon/broker/request/request_flow.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
@@ -11,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define STRANGERS_ONE_BY_ONE 16
+#define STRANGERS_PAUSE_MS   10000
 
 uint64_t seconds_since_boot(void)
 {
@@ -175,6 +179,26 @@ void broker_audit(struct broker *broker, json_t *record)
 	if (r < 0)
 		on_recorded(NULL, r);
 	json_decref(record);
+}
+
+bool broker_caller_is_of_host(struct broker *broker, int socket, const char *which)
+{
+	const uint64_t now = uv_now(broker->loop);
+	char reason[160];
+
+	if (host_process_is_peer(&broker->leases.roots, broker->leases.known, socket))
+		return true;
+	if (++broker->strangers > STRANGERS_ONE_BY_ONE &&
+		now - broker->stranger_told_ms < STRANGERS_PAUSE_MS)
+		return false;
+	broker->stranger_told_ms = now;
+	(void)snprintf(reason, sizeof reason,
+		"a call at the %s socket refused: the caller is in a container (%u refused so far)",
+		which, broker->strangers);
+	log_warning("%s", reason);
+	broker_audit(broker, json_pack("{s:s, s:s, s:s}", "action", "call", "decision", "refused",
+				     "reason", reason));
+	return false;
 }
 
 void broker_want_host_key(

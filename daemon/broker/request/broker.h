@@ -53,7 +53,9 @@ struct broker {
 	int host_key; /* descriptor, or -1 */
 	char locked_since[32];
 	json_t *refused_while_locked; /* names of containers */
-	json_t *problems;	      /* {what it is about: a sentence} for `mayfly status` */
+	unsigned strangers;	      /* callers from containers */
+	uint64_t stranger_told_ms;
+	json_t *problems; /* {what it is about: a sentence} for `mayfly status` */
 	/* the supervisor's answer to a wish for a host key */
 	void (*on_host_key)(void *data, int status);
 	void *on_host_key_data;
@@ -103,6 +105,10 @@ const char **broker_set_names(const struct config *config, size_t *ret_count);
 
 /* Appends an audit record of an operator's action: who, what, how it ended. Takes RECORD over. */
 void broker_audit(struct broker *broker, json_t *record);
+
+/* True when the caller at one of our sockets (WHICH, the connection SOCKET) is a process of the
+ * host. A refusal is recorded, not each of many. */
+bool broker_caller_is_of_host(struct broker *broker, int socket, const char *which);
 
 /* Seconds since the machine has started. */
 uint64_t seconds_since_boot(void);

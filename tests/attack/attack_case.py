@@ -313,6 +313,8 @@ class AttackCase(unittest.TestCase):
             records = [f"{r['action']} {r['decision']}: {r.get('reason', '')}" for r in target.records()]
         engine = (target.engine.directory / "dockerd.log").read_text(errors="replace")
         files = [f"--- {f.name}\n{f.read_text(errors='replace')}" for f in target.shared.iterdir() if f.is_file()]
+        ended = [p for p in target.running if p.poll() is not None and p.stdout and not p.stdout.closed]
+        files += [f"--- docker run, exit {p.returncode}\n{p.communicate()[0]}" for p in ended]
         mayfly = target.mayfly.log_text()[-2000:]
         return "\n".join([*records, "--- mayflyd", mayfly, "--- dockerd", engine[-1500:], *files])
 

@@ -1,9 +1,10 @@
 """Attacks on who an opener is taken for: cgroups, mounts and namespaces, each of them alone and forged."""
 import contextlib
+import json
 import os
 import subprocess
 
-from attack_case import UNIFIED, AttackCase, wait_for
+from attack_case import READ, UNIFIED, AttackCase, wait_for
 
 NOT_IN_CGROUP = "not in the container's cgroup"
 # Every open of this grant's files is attested, so that there is one to attack after the release too.
@@ -133,3 +134,29 @@ class IdentityAttacks(AttackCase):
 
         self.compare(12, attack, "anywhere", None, start=False, says_why=lambda target: target.told.split("\n")[0],
                      tells="must run in the host's own pid and cgroup namespaces")
+
+    def test_row_58_a_container_with_the_operators_socket(self):
+        def attack(target):
+            """The root of a container that has Mayfly's run directory calls at the operator socket, whose mode lets root
+            in: it locks the store."""
+            target.allow()
+            target.told = target.run("-v", f"{target.mayfly.root}/run/mayfly:/m", "--", "intruder", "say",
+                                     "/m/operator.sock", '{"method": "org.mayfly.Operator.Lock"}')
+            return "it locked the store" if target.mayfly.status()["state"] == "locked" else ""
+
+        self.compare(58, attack, "callers-unchecked", "a call at the operator socket refused: the caller is in a container",
+                     tells="nobody operates Mayfly from inside a container")
+
+    def test_row_58_a_container_that_calls_as_the_engine(self):
+        def attack(target):
+            """The root of a container that has the engine's plugin directory speaks to Mayfly as the engine: it removes a
+            volume's definition, without which no container with that volume starts."""
+            target.allow()
+            body = json.dumps({"Name": target.volume})
+            target.told = target.run(
+                "-v", "/run/docker/plugins:/p", "--", "intruder", "say", f"/p/{target.plugin}.sock",
+                f"POST /VolumeDriver.Remove HTTP/1.1\r\nHost: plugin\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+            return "" if target.secret in target.run(*target.web(), *READ) else "the victim does not start any more"
+
+        self.compare(58, attack, "callers-unchecked", "a call at the plugin socket refused: the caller is in a container",
+                     tells="403")

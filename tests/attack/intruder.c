@@ -409,6 +409,26 @@ static _Noreturn void write_again_and_again(const char *path)
 	}
 }
 
+/* ---- our sockets ---- */
+
+/* Sends TEXT and a NUL, which ends a varlink call and which HTTP does not look at; says the answer.
+ */
+static int say_to(const char *path, const char *text)
+{
+	struct sockaddr_un address;
+	const int connected = socket_at(path, &address);
+	char answer[4096];
+	ssize_t length = -1;
+
+	if (connect(connected, (void *)&address, sizeof address) == 0 &&
+		write(connected, text, strlen(text) + 1) > 0)
+		length = read(connected, answer, sizeof answer - 1);
+	if (length >= 0)
+		answer[length] = '\0';
+	say("answer", length < 0 ? strerrorname_np(errno) : answer);
+	return 0;
+}
+
 static int usage(void)
 {
 	(void)fputs(
@@ -437,6 +457,8 @@ int main(int argc, char **argv)
 	}
 	if (argc == 4 && strcmp(what, "late") == 0)
 		return late(argv[2], argv[3]);
+	if (argc == 4 && strcmp(what, "say") == 0)
+		return say_to(argv[2], argv[3]);
 	if (argc == 4 && strcmp(what, "give") == 0)
 		return give(argv[2], argv[3]);
 	if (argc == 4 && strcmp(what, "take") == 0)

@@ -59,14 +59,14 @@ class LoadAttacks(AttackCase):
 
     def test_row_23_armed_deliveries_that_never_start(self):
         def attack(target):
-            """Containers are started that hold an armed delivery and a fanotify group each, and never run (sixteen; one
+            """Containers are started that hold an armed delivery and a fanotify group each, and never run (twelve; one
             against the control), beside an innocent start."""
             target.allow()
             target.hold("create")
-            held = 1 if target.is_control else 16
+            held = 1 if target.is_control else 12
             for _ in range(held):
                 target.spawn(*target.web("--runtime", "gated"), "--", "true")
-            wait_for(lambda: len(target.armed()) == held, "they are armed", 30)
+            wait_for(lambda: len(target.armed()) == held, "they are armed", 60)
             process = target.spawn(*target.web(), *READ)
             try:
                 told = target.said(process, HANGS_S)
@@ -75,7 +75,7 @@ class LoadAttacks(AttackCase):
             self.assertIn(target.secret, told)
             return ""
 
-        self.compare(23, attack, "one-group", None, says_why=lambda target: "it was served beside 16 armed deliveries")
+        self.compare(23, attack, "one-group", None, says_why=lambda target: "it was served beside 12 armed deliveries")
 
     def test_row_69_a_container_that_answers_no_open_of_its_tmpfs(self):
         def attack(target):

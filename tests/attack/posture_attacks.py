@@ -1,7 +1,10 @@
 """Attacks by containers that ask for more than a secret: privileges, the engine, other containers' processes, names."""
+import os
+import signal
 import subprocess
+import time
 
-from attack_case import READ, AttackCase, harness
+from attack_case import READ, AttackCase, harness, wait_for
 
 LOOK_ALIKE = "mayfly-look-alike:1"
 
@@ -133,9 +136,16 @@ class PostureAttacks(AttackCase):
             """A container with CAP_SYS_ADMIN, which its grant allows, remounts the tmpfs and opens the file for writing
             again and again from its first instruction on; beside it an innocent container starts."""
             target.allow(require={"sys_admin": "allow"})
-            intruder = target.spawn(*target.web("--cap-add", "SYS_ADMIN"), "--", "sh", "-c", f"{self.REMOUNT}"
-                                    "timeout 3 intruder write /run/secrets/pw | head -n 1")
+            intruder, _ = target.hold_armed("--cap-add", "SYS_ADMIN", command=(
+                "sh", "-c", f"{self.REMOUNT} touch /shared/there; timeout 3 intruder write /run/secrets/pw | head -n 1"))
+            # The start is told late, so that its write opens come first, as on a busy host.
+            engine = target.mayfly.kill("mayfly-engine", signal.SIGSTOP)
+            target.release_holds()
+            wait_for(lambda: (target.shared / "there").exists(), "it has begun", 1.5)
+            time.sleep(0.1)
+            os.kill(engine, signal.SIGCONT)
             self.assertIn(target.secret, target.run(*target.web(), *READ), "nobody else suffers")
-            return "it wrote what nobody sealed" if "forged" in target.said(intruder) else ""
+            self.engine.docker("wait", intruder)
+            return "it wrote what nobody sealed" if "forged" in self.engine.docker("logs", intruder).stdout else ""
 
         self.compare(69, attack, "unsealed", "seal the tmpfs: Device or resource busy")

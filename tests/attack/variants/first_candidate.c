@@ -8,5 +8,6 @@ int lease_add_candidate(struct lease *lease, const struct container_facts *facts
 
 int lease_add_candidate(struct lease *lease, const struct container_facts *facts)
 {
-	return lease->candidates_count > 0 ? 0 : checked_lease_add_candidate(lease, facts);
+	return lease->beginnings->candidates_count > 0 ? 0
+						       : checked_lease_add_candidate(lease, facts);
 }

@@ -15,7 +15,7 @@ import attack_case  # noqa: E402  it needs the path above
 
 # Rows 1 to 27 and 63 to 70 of the threat model that have no script here, and why.
 ELSEWHERE = {
-    "1, 5 to 9": "who calls at the container socket: they come with that front. "
+    "1, 5 to 9": "who calls at the container's socket: they come with that front. "
                  "Here the kernel says who opens, by pidfd",
     "18 to 22": "mounts made inside a running container: they come with the container socket. "
                 "A hanging file system in a container is tried in tests/privileged/mounter_test.py",

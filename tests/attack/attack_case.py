@@ -225,7 +225,8 @@ class Target:
 
     def loot(self, text, how="read the value"):
         """"" unless TEXT has the secret. Lines of the intruder say how it got there."""
-        ways = [line.removesuffix(f": {self.secret}") for line in text.splitlines() if line.endswith(f": {self.secret}")]
+        said = f": {self.secret}"
+        ways = [line.removesuffix(said) for line in text.splitlines() if line.endswith(said)]
         if self.secret not in text:
             return ""
         return f"{how} ({', '.join(ways)})" if ways else how

@@ -123,34 +123,34 @@ class IdentityAttacks(AttackCase):
         def attack(target):
             """An operator starts Mayfly in a container: the numbers of processes that it reads are not the host's."""
             target.mayfly.wrapper = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+            target.mayfly.start(init=False, wait=False)
             with contextlib.suppress(AssertionError):
-                target.mayfly.start(init=False, wait=False)
-                wait_for(lambda: target.mayfly.status() or target.mayfly.process.poll() is not None, "an answer", 10)
+                wait_for(lambda: "mayflyd: ready" in target.mayfly.log_text()
+                         or target.mayfly.process.poll() is not None, "it has started, or not", 10)
             target.told = target.mayfly.log_text().strip()
-            serves = bool(target.mayfly.status())
             # It passes no signal on; its child goes with it.
             target.mayfly.process.kill()
-            return "it serves" if serves else ""
+            return "it serves" if "mayflyd: ready" in target.told else ""
 
         self.compare(12, attack, "anywhere", None, start=False, says_why=lambda target: target.told.split("\n")[0],
                      tells="must run in the host's own pid and cgroup namespaces")
 
     def test_row_58_a_container_with_the_operators_socket(self):
         def attack(target):
-            """The root of a container that has Mayfly's run directory calls at the operator socket, whose mode lets root
-            in: it locks the store."""
+            """The root of a container that has Mayfly's run directory calls at the operator socket, whose mode lets
+            root in: it locks the store."""
             target.allow()
             target.told = target.run("-v", f"{target.mayfly.root}/run/mayfly:/m", "--", "intruder", "say",
                                      "/m/operator.sock", '{"method": "org.mayfly.Operator.Lock"}')
             return "it locked the store" if target.mayfly.status()["state"] == "locked" else ""
 
-        self.compare(58, attack, "callers-unchecked", "a call at the operator socket refused: the caller is in a container",
+        self.compare(58, attack, "callers-unchecked", "at the operator socket refused: the caller is in a container",
                      tells="nobody operates Mayfly from inside a container")
 
     def test_row_58_a_container_that_calls_as_the_engine(self):
         def attack(target):
-            """The root of a container that has the engine's plugin directory speaks to Mayfly as the engine: it removes a
-            volume's definition, without which no container with that volume starts."""
+            """The root of a container that has the engine's plugin directory speaks to Mayfly as the engine: it removes
+            a volume's definition, without which no container with that volume starts."""
             target.allow()
             body = json.dumps({"Name": target.volume})
             target.told = target.run(
@@ -158,5 +158,5 @@ class IdentityAttacks(AttackCase):
                 f"POST /VolumeDriver.Remove HTTP/1.1\r\nHost: plugin\r\nContent-Length: {len(body)}\r\n\r\n{body}")
             return "" if target.secret in target.run(*target.web(), *READ) else "the victim does not start any more"
 
-        self.compare(58, attack, "callers-unchecked", "a call at the plugin socket refused: the caller is in a container",
+        self.compare(58, attack, "callers-unchecked", "at the plugin socket refused: the caller is in a container",
                      tells="403")

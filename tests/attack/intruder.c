@@ -94,9 +94,9 @@ static bool ring_make(struct ring *ring, unsigned flags)
 
 static int ring_open(struct ring *ring, int directory, const char *name, unsigned char entry_flags)
 {
-	unsigned *tail = (unsigned *)(ring->submissions + ring->params.sq_off.tail);
-	unsigned *array = (unsigned *)(ring->submissions + ring->params.sq_off.array);
-	unsigned *done = (unsigned *)(ring->completions + ring->params.cq_off.tail);
+	unsigned *tail = (void *)(ring->submissions + ring->params.sq_off.tail);
+	unsigned *array = (void *)(ring->submissions + ring->params.sq_off.array);
+	unsigned *done = (void *)(ring->completions + ring->params.cq_off.tail);
 	const struct io_uring_cqe *results = (void *)(ring->completions + ring->params.cq_off.cqes);
 	const bool polls = ring->params.flags & IORING_SETUP_SQPOLL;
 

@@ -107,21 +107,23 @@ class LoadAttacks(AttackCase):
                                    for i in range(8)))
             with concurrent.futures.ThreadPoolExecutor(8) as pool:
                 outcomes = list(pool.map(lambda i: self.reuse(target, f"db{i}"), range(8)))
-            stolen = sum(stolen for stolen, _ in outcomes)
-            target.told = f"{sum(served for _, served in outcomes)} containers served, {stolen} impostors"
+            stolen, served, asked = map(sum, zip(*outcomes))
+            target.told = f"{served} of {asked} containers served, {stolen} impostors"
+            self.assertGreater(served, 0.9 * asked, "whoever may have it has it")
             return f"{stolen} impostors read the value" if stolen else ""
 
         self.compare(11, attack, "name-is-enough", "no grant matches", says_why=lambda target: target.told)
 
-    def reuse(self, target, name):
-        """One name, over and over: how many impostors were served, how many others."""
-        stolen = served = 0
-        for i in range((NAMES + 7) // 8):
+    @staticmethod
+    def reuse(target, name):
+        """One name, over and over: how many impostors were served, how many others, and of how many."""
+        stolen = served = asked = 0
+        for i in range(2 if target.is_control else (NAMES + 7) // 8):
             label = "web" if i % 2 == 0 else "other"
             told = target.run("--name", name, "-l", f"role={label}", *target.mount_option(), *READ)
             if label == "other":
                 stolen += target.secret in told
             else:
-                self.assertIn(target.secret, told)
-                served += 1
-        return stolen, served
+                asked += 1
+                served += target.secret in told
+        return stolen, served, asked

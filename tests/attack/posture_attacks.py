@@ -136,8 +136,8 @@ class PostureAttacks(AttackCase):
             """A container with CAP_SYS_ADMIN, which its grant allows, remounts the tmpfs and opens the file for writing
             again and again from its first instruction on; beside it an innocent container starts."""
             target.allow(require={"sys_admin": "allow"})
-            intruder, _ = target.hold_armed("--cap-add", "SYS_ADMIN", command=(
-                "sh", "-c", f"{self.REMOUNT} touch /shared/there; timeout 3 intruder write /run/secrets/pw | head -n 1"))
+            script = f"{self.REMOUNT} touch /shared/there; timeout 3 intruder write /run/secrets/pw | head -n 1"
+            intruder, _ = target.hold_armed("--cap-add", "SYS_ADMIN", command=("sh", "-c", script))
             # The start is told late, so that its write opens come first, as on a busy host.
             engine = target.mayfly.kill("mayfly-engine", signal.SIGSTOP)
             target.release_holds()

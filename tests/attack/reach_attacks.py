@@ -201,15 +201,18 @@ class ReachAttacks(AttackCase):
             release = {"release": "mount"} if target.is_control else {}
             target.mayfly.policy(*(grant(f"g{i}", {"container.label.n": str(i)}, {"name": f"pw{i}", "as": "pw"},
                                          **release) for i in range(8)))
+            served = 0
             for _ in range(self.ROUNDS):
                 starts = [target.spawn("-l", f"n={i}", *target.mount_option(), *READ) for i in range(8)]
                 for i, told in enumerate(map(target.said, starts)):
                     others = [n for n in range(8) if n != i and values[n] in told]
                     if others:
                         return f"container {i} read the value of container {others[0]}"
-                    if not target.is_control:
-                        self.assertIn(values[i], told, f"container {i} has its own")
+                    served += values[i] in told
+            target.told = f"{served} of {8 * self.ROUNDS} had their own value, none another's"
+            # tests/engine sees to it that all have; what counts here is that nobody has another's.
+            self.assertGreater(served, 7 * self.ROUNDS)
             return ""
 
         self.compare(70, attack, "fills-at-mount", None,
-                     says_why=lambda target: f"each of {8 * self.ROUNDS} had its own value")
+                     says_why=lambda target: target.told)

@@ -151,6 +151,7 @@ class ReachAttacks(AttackCase):
             etc = target.shared / "etc"
             etc.mkdir()
             (etc / "passwd").touch()
+            target.stack.callback(subprocess.run, ["umount", "-l", etc], stderr=subprocess.DEVNULL, check=False)
             (target.mayfly.root / "run").mkdir()
             (target.mayfly.root / "run/mayfly-volumes").symlink_to(etc)
             with contextlib.suppress(AssertionError):

@@ -105,7 +105,7 @@ class Target:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-        self.engine.remove_containers(with_volumes=False)
+        self.engine.remove_containers()
         # Without the plugin the engine would wait for it.
         if self.has_volume and self.mayfly.process.poll() is None:
             self.engine.docker("volume", "rm", "-f", self.volume, check=False)

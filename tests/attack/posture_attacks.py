@@ -148,4 +148,5 @@ class PostureAttacks(AttackCase):
             self.engine.docker("wait", intruder)
             return "it wrote what nobody sealed" if "forged" in self.engine.docker("logs", intruder).stdout else ""
 
-        self.compare(69, attack, "unsealed", "seal the tmpfs: Device or resource busy")
+        # Its open is denied and sealing tried again; when it is faster three times, the delivery is wiped.
+        self.compare(69, attack, "unsealed", "the delivery is not to be had|seal the tmpfs: Device or resource busy")

@@ -214,7 +214,7 @@ static void on_guarded_again(struct delivery *delivery, int status, const char *
 			"another container shares the pid namespace: every open is asked for");
 		return;
 	}
-	/* With another mounter it is looked for again, and guarded as it now should be. */
+	/* With another mounter it is looked for again, and guarded as it should be then. */
 	if (status == -ECONNRESET)
 		return;
 	lease_audit(lease, "guard", "refused", detail);

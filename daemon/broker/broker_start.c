@@ -154,12 +154,9 @@ static void take_engines(struct service *service, const struct broker_birth *bir
 			.index = (unsigned)i,
 			.name = (char *)(uintptr_t)birth->engines[i],
 			.plugin_socket = BROKER_FD_ENGINES + 2 * (int)i,
-			.plugin_name = (char *)(uintptr_t) "",
 		};
 	for (size_t i = 0; i < MAYFLY_ENGINES_MAX; i++)
 		broker->leases.engine_pidfds[i] = -1;
-	for (size_t i = 0; i < birth->engines_count && i < broker->config->engines_count; i++)
-		broker->engines[i].plugin_name = broker->config->engines[i].plugin_name;
 }
 
 /* What needs root: locked memory, /proc and the cgroup tree held open. */

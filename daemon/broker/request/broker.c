@@ -73,21 +73,22 @@ const char **broker_set_names(const struct config *config, size_t *ret_count)
 static void note_restart_needed(
 	const struct broker *broker, const struct config *config, json_t *restart_needed)
 {
-	bool is_same = config->engines_count == broker->engines_count;
+	const struct config *born = broker->born;
+	bool is_same = config->engines_count == born->engines_count;
 
-	for (size_t i = 0; is_same && i < broker->engines_count; i++)
-		is_same =
-			strcmp(config->engines[i].name, broker->engines[i].name) == 0 &&
-			strcmp(config->engines[i].plugin_name, broker->engines[i].plugin_name) ==
-				0 &&
-			strcmp(config->engines[i].socket, broker->config->engines[i].socket) == 0 &&
-			strcmp(config->engines[i].exec_root,
-				broker->config->engines[i].exec_root) == 0;
+	for (size_t i = 0; is_same && i < born->engines_count; i++) {
+		const struct config_engine *is = &config->engines[i], *was = &born->engines[i];
+
+		is_same = strcmp(is->name, was->name) == 0 &&
+			  strcmp(is->plugin_name, was->plugin_name) == 0 &&
+			  strcmp(is->socket, was->socket) == 0 &&
+			  strcmp(is->exec_root, was->exec_root) == 0;
+	}
 	if (!is_same)
 		(void)json_array_append_new(restart_needed, json_string("engines"));
-	if (strcmp(config->user, broker->config->user) != 0)
+	if (strcmp(config->user, born->user) != 0)
 		(void)json_array_append_new(restart_needed, json_string("user"));
-	if (strcmp(config->operator_group, broker->config->operator_group) != 0)
+	if (strcmp(config->operator_group, born->operator_group) != 0)
 		(void)json_array_append_new(restart_needed, json_string("operator_group"));
 }
 
@@ -147,10 +148,13 @@ void broker_problem(struct broker *broker, const char *what, const char *text)
 void broker_files_apply(struct broker *broker, struct broker_files *files, json_t *restart_needed)
 {
 	broker_problem(broker, "files", NULL);
-	if (broker->config)
+	if (broker->born)
 		note_restart_needed(broker, files->config, restart_needed);
-	config_free(broker->config);
+	if (broker->config != broker->born)
+		config_free(broker->config);
 	broker->config = ptr_take(&files->config);
+	if (!broker->born)
+		broker->born = broker->config;
 	broker->leases.sources.config = broker->config;
 	if (broker->leases.policy)
 		policy_unref(broker->leases.policy);

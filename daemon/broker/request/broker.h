@@ -25,7 +25,6 @@ struct broker_engine {
 	struct broker *broker;
 	unsigned index;
 	char *name;
-	char *plugin_name;
 	int plugin_socket; /* listening */
 	bool was_synchronised;
 };
@@ -37,6 +36,7 @@ struct broker {
 	struct deadline waking;
 	char *root; /* "" or the directory below which everything of ours is */
 	struct config *config;
+	const struct config *born; /* the first one: what cannot change before a restart */
 	struct arena *arena;
 	struct store *store;
 	struct state_db *state;

@@ -78,8 +78,10 @@ static void on_record(struct service *service, const struct control_record *reco
 		break;
 	case CONTROL_CHANNEL_MOUNTER:
 		r = mounter_link_replace(broker->leases.mounter, fd_take(fd), &err);
-		if (r == 0)
+		if (r == 0) {
 			lease_readopt_all(&broker->leases);
+			broker_wake(broker);
+		}
 		break;
 	case CONTROL_CHANNEL_ENGINE:
 		if (record->index < broker->engines_count)

@@ -27,6 +27,8 @@ struct broker_engine {
 	char *name;
 	int plugin_socket; /* listening */
 	bool was_synchronised;
+	/* of engine_process.c: does mayfly-engine look at files from where the engine does? */
+	bool root_is_known, root_is_asked, root_is_outdated;
 };
 
 struct broker {

@@ -1,5 +1,6 @@
 #include "daemon/broker/request/engine_events.h"
 
+#include "daemon/broker/request/engine_process.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -133,9 +134,13 @@ int engine_events_connect(struct broker *broker, unsigned index, int fd, struct 
 {
 	AUTO_FREE char *data_root = NULL;
 	char name[128];
+	int r;
 
 	(void)snprintf(name, sizeof name, "engine.%s.data_root", broker->engines[index].name);
 	/* A quick read; without it mayfly-engine waits for the engine to tell. */
 	(void)state_db_fact(broker->state, name, &data_root, NULL);
-	return engine_link_replace(broker->leases.engines[index], fd, data_root, err);
+	r = engine_link_replace(broker->leases.engines[index], fd, data_root, err);
+	if (r == 0)
+		engine_process_forget_reader(&broker->engines[index]);
+	return r;
 }

@@ -2,6 +2,7 @@
 
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/loop/deadline.h"
+#include "daemon/broker/request/engine_process.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -440,7 +441,8 @@ static void go_on(struct mount_request *request)
 			 * it is refused. */
 			answer_path(request);
 	} else if (engine_link_status(broker->leases.engines[request->engine])->state ==
-		   ENGINE_ABSENT) {
+			   ENGINE_ABSENT ||
+		   !engine_process_is_known(&broker->engines[request->engine])) {
 		wait_for(request, THE_ENGINE, ENGINE_DEADLINE_MS);
 	} else if (!request->has_asked) {
 		stop_waiting(request);

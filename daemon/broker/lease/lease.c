@@ -285,6 +285,7 @@ void lease_refuse(struct lease *lease, const char *why)
 {
 	const char *action = lease->state == LEASE_NEW ? "mount" : "release";
 
+	lease->is_refused = true;
 	trail_add(&lease->trail, STEP_FAILED, action, "%s", why);
 	lease_audit(lease, action, "refused", why);
 	lease_save_decision(lease, "refused", why);
@@ -362,12 +363,24 @@ static void on_inside_wiped(struct delivery *inside, int status, const char *det
 		on_wiped(&lease->delivery, -ENOENT, "");
 }
 
+/* Whatever it had come to, `explain` says that it is over. A refusal stays one. */
+static void end_decision(struct lease *lease)
+{
+	if (lease->state == LEASE_NEW || lease->state == LEASE_DECOY || lease->is_refused)
+		return;
+	/* It has ended before its last step: between the answer to its open and the leaving of the
+	 * host path, or without ever having been verified. */
+	if (lease->state != LEASE_RELEASED && lease->trail.steps)
+		lease_save_decision(lease, lease->is_verified ? "granted" : "pending",
+			lease->is_verified ? "released" : "mounted");
+	lease_end_decision(lease, lease->end_reason);
+}
+
 static void begin_wipe(struct lease *lease)
 {
 	if (lease->state == LEASE_ENDING || lease->state == LEASE_ENDED)
 		return;
-	if (lease->state == LEASE_RELEASED)
-		lease_end_decision(lease, lease->end_reason);
+	end_decision(lease);
 	if (lease->fetch)
 		value_fetch_abandon(lease->fetch);
 	lease->fetch = NULL;

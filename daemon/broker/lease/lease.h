@@ -86,8 +86,12 @@ struct lease {
 	uint64_t denied_told_ms;
 	/* the way so far */
 	struct trail trail;
-	bool is_waiting;  /* a step is under way */
-	bool is_verified; /* openers are attested from here on */
+	bool is_waiting;	/* a step is under way */
+	bool is_found;		/* in `container`: from here on its end is this lease's */
+	unsigned mounted_again; /* by `docker cp`, with as many Unmounts to come */
+	bool is_verified;	/* openers are attested from here on */
+	bool is_refused;
+	bool is_draining; /* its container has ended */
 	unsigned seal_attempts;
 	bool was_unmounted, is_forgetting;
 	struct value_fetch *fetch;

@@ -39,9 +39,8 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 	if (lease->group != GUARD_NO_GROUP)
 		lease->group = guard_shared_group(lease->context->guard);
 	lease->state = LEASE_RELEASED;
-	trail_add(&lease->trail, STEP_PASSED, "release",
-		"%zu files; the host path is empty again; opens of the container %s",
-		lease->plan.files_count,
+	trail_add(&lease->trail, STEP_PASSED, "retreat",
+		"the host path is empty again; opens of the container %s",
 		lease_keeps_guard(lease) ? "are asked for, each" : "cost nothing any more");
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");
@@ -76,6 +75,8 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 	/* From here on the start is verified: openers get their answer before the marks change
 	 * hands. */
 	lease->is_verified = true;
+	trail_add(&lease->trail, STEP_PASSED, "release", "%zu files written and sealed",
+		lease->plan.files_count);
 	/* The row too: from now on a restart has to find this container's files where they are. */
 	lease_save(lease);
 	lease_attest_waiting(lease);

@@ -41,11 +41,11 @@ static void on_empty(struct handle_group *handles)
 	free(lease);
 }
 
-static void on_start_deadline(struct deadline *deadline)
+static void on_deadline(struct deadline *deadline)
 {
-	struct lease *lease = container_of(deadline, struct lease, start_deadline);
+	struct lease *lease = container_of(deadline, struct lease, deadline);
 
-	lease_end(lease, "no start within 120 s");
+	lease_end(lease, lease->is_draining ? "the container has ended" : "no start within 120 s");
 }
 
 int lease_new(struct lease_context *context, const char *mount_id, unsigned engine,
@@ -75,7 +75,7 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 	lease->init.pidfd = -1;
 	TAILQ_INIT(&lease->waiting);
 	handle_group_init(&lease->handles, on_empty);
-	deadline_init(&lease->start_deadline, context->loop, &lease->handles, on_start_deadline);
+	deadline_init(&lease->deadline, context->loop, &lease->handles, on_deadline);
 	TAILQ_INSERT_TAIL(&context->leases, lease, entry);
 	*ret_lease = lease;
 	return 0;
@@ -212,7 +212,7 @@ static void on_armed(struct delivery *delivery, int status, const char *detail)
 	}
 	if (lease->state == LEASE_ARMING) {
 		lease->state = LEASE_ARMED;
-		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
+		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
 	}
 	trail_add(&lease->trail, STEP_PASSED, "arm", "%s", armed_as(lease));
 	lease_save(lease);
@@ -303,7 +303,7 @@ static void finish(struct lease *lease)
 	if (on_forgotten)
 		on_forgotten(lease, lease->on_forgotten_data);
 	if (handle_group_end(&lease->handles)) {
-		deadline_close(&lease->start_deadline);
+		deadline_close(&lease->deadline);
 		descriptor_watch_close(&lease->init_watch);
 		handle_group_release(&lease->handles);
 	}
@@ -326,7 +326,7 @@ static void forget(struct lease *lease)
 	if (lease->is_forgetting)
 		return;
 	lease->is_forgetting = true;
-	deadline_cancel(&lease->start_deadline);
+	deadline_cancel(&lease->deadline);
 	if (lease->delivery.phase == PHASE_EMPTY ||
 		delivery_forget(&lease->delivery, on_forgot) < 0)
 		finish(lease);
@@ -350,7 +350,7 @@ static void on_wiped(struct delivery *delivery, int status, const char *detail)
 	if (lease->was_unmounted || !lease->container.object)
 		forget(lease);
 	else
-		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
+		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
 }
 
 static void on_inside_wiped(struct delivery *inside, int status, const char *detail)
@@ -384,7 +384,7 @@ static void begin_wipe(struct lease *lease)
 	if (lease->fetch)
 		value_fetch_abandon(lease->fetch);
 	lease->fetch = NULL;
-	deadline_cancel(&lease->start_deadline);
+	deadline_cancel(&lease->deadline);
 	descriptor_watch_close(&lease->init_watch);
 	lease_deny_waiting(lease);
 	if (lease->state == LEASE_NEW) {

@@ -95,8 +95,8 @@ struct lease {
 	unsigned seal_attempts;
 	bool was_unmounted, is_forgetting;
 	struct value_fetch *fetch;
-	struct deadline start_deadline;
-	char *end_reason; /* an end is wanted */
+	struct deadline deadline; /* for the start, then for draining, then for the Unmount */
+	char *end_reason;	  /* an end is wanted */
 	void (*on_armed)(struct lease *lease, int status, const char *why, void *data);
 	void *on_armed_data;
 	delivery_done_function *on_filled; /* of lease_unguarded.c */

@@ -306,7 +306,7 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 		adopt_released(lease, row);
 	} else {
 		lease->state = LEASE_ARMED;
-		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
+		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
 		if (listed)
 			adopted_one(lease);
 		else

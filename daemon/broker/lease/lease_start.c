@@ -307,6 +307,7 @@ static void on_verified(struct lease *lease)
 		lease_end(lease, "the container has ended before its files were released");
 		return;
 	}
+	deadline_cancel(&lease->deadline);
 	if (!decide(lease, &lease->container, &plan, &is_same))
 		return;
 	if (!posture_holds(lease, &plan, &running)) {

@@ -421,7 +421,18 @@ static void on_init_ended(struct descriptor_watch *watch, int status)
 
 	(void)status;
 	descriptor_watch_pause(watch);
-	lease_end(lease, "the container has ended");
+	lease_on_container_end(lease);
+}
+
+void lease_on_container_end(struct lease *lease)
+{
+	if (lease->is_draining)
+		return;
+	lease->is_draining = true;
+	if (lease->is_verified && lease->state != LEASE_ENDED)
+		deadline_arm(&lease->deadline, LEASE_DRAIN_MS);
+	else
+		lease_end(lease, "the container has ended");
 }
 
 bool lease_watch_init(struct lease *lease)

@@ -30,6 +30,12 @@
 
 #define LEASE_START_DEADLINE_MS 120000 /* armed without a start */
 
+/* What a container writes with sendfile(2) or splice(2), as busybox's cat does, is the file's own
+ * pages until somebody has read them: overwritten at once, a reader would get zeros. So long after
+ * the container's end they stay, unless the engine's Unmount comes before: it has read everything
+ * then. Promised are 100 ms. */
+#define LEASE_DRAIN_MS 70
+
 enum lease_state {
 	LEASE_NEW = 0,
 	LEASE_ARMING,
@@ -139,6 +145,12 @@ void lease_on_open(struct lease *lease, struct opener *opener);
 /* Ends it: denies who waits, wipes, leaves the host path. REASON is for audit and explain. Twice is
  * fine. */
 void lease_end(struct lease *lease, const char *reason);
+
+/* Its container has ended. */
+void lease_on_container_end(struct lease *lease);
+
+/* The engine mounts once more under its id: `docker cp`. */
+void lease_on_mount_again(struct lease *lease);
 
 /* The engine's Unmount. A live container keeps its files. ON_FORGOTTEN is called once nothing is
  * left, or at once. */

@@ -38,7 +38,7 @@ static void end_leases(struct broker_engine *engine, const char *id)
 		if (lease->engine == engine->index && lease->container.object &&
 			strcmp(lease->container.id, id) == 0 && !lease_is_alive(lease) &&
 			lease->state != LEASE_ENDED)
-			lease_end(lease, "the container has ended");
+			lease_on_container_end(lease);
 	}
 }
 

@@ -267,6 +267,7 @@ static void read_listed(struct lease *lease, json_t *listed)
 static void adopt_released(struct lease *lease, json_t *row)
 {
 	lease->state = LEASE_RELEASED;
+	lease->is_found = true;
 	read_container(lease, row);
 	if (!pin_again(lease, row) && lease->delivery.phase == PHASE_EMPTY) {
 		/* Its container has ended too; what the arena may have of it is swept. */

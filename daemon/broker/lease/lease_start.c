@@ -302,7 +302,7 @@ static void on_verified(struct lease *lease)
 		lease->container.volumes[lease->target].target, lease->init.pid,
 		(unsigned long long)lease->delivery.located.mount_id,
 		(unsigned long long)lease->init.cgroup.id);
-	/* From here on its end is this lease's end. */
+	lease->is_found = true;
 	if (!lease_watch_init(lease) || !read_posture(lease, &running)) {
 		lease_end(lease, "the container has ended before its files were released");
 		return;

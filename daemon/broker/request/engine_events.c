@@ -35,7 +35,7 @@ static void end_leases(struct broker_engine *engine, const char *id)
 		next = TAILQ_NEXT(lease, entry);
 		/* Its init is watched: `die` is the second way to hear of it. A pidfd that still
 		 * lives is the truth. */
-		if (lease->engine == engine->index && lease->container.object &&
+		if (lease->engine == engine->index && lease->is_found &&
 			strcmp(lease->container.id, id) == 0 && !lease_is_alive(lease) &&
 			lease->state != LEASE_ENDED)
 			lease_on_container_end(lease);

@@ -16,7 +16,7 @@
 #define BOOT_WAIT_MS	   30000 /* ... so long */
 
 /* What a request waits for, in the order in which it is looked at. */
-enum waiting_for { NOTHING = 0, OLD_LEASE, ADOPTION, THE_ENGINE, UNLOCKING, A_GROUP };
+enum waiting_for { NOTHING = 0, OLD_LEASE, ADOPTION, THE_MOUNTER, THE_ENGINE, UNLOCKING, A_GROUP };
 
 struct mount_request {
 	TAILQ_ENTRY(mount_request) entry; /* while it waits */
@@ -311,6 +311,9 @@ static void on_late(struct deadline *deadline)
 		refuse(request,
 			"the files of the container's last run are still being wiped; try again");
 		return;
+	case THE_MOUNTER:
+		refuse(request, "mayfly-mounter was not there for 5 s; see `mayfly status`");
+		return;
 	case ADOPTION:
 	case THE_ENGINE:
 	case NOTHING:
@@ -422,6 +425,13 @@ static void go_on_locked(struct mount_request *request)
 		refuse_locked(request);
 }
 
+/* `docker cp`: the same path; there is nothing in it any more, or opening it is refused. */
+static void answer_again(struct mount_request *request, struct lease *lease)
+{
+	lease_on_mount_again(lease);
+	answer_path(request);
+}
+
 /* Goes as far as it can. Called at the start and whenever something that it may wait for has
  * happened. */
 static void go_on(struct mount_request *request)
@@ -437,9 +447,9 @@ static void go_on(struct mount_request *request)
 		if (old->state == LEASE_ENDING || old->state == LEASE_ENDED)
 			wait_for(request, OLD_LEASE, ENGINE_DEADLINE_MS);
 		else
-			/* `docker cp`: the same path; there is nothing in it any more, or opening
-			 * it is refused. */
-			answer_path(request);
+			answer_again(request, old);
+	} else if (!mounter_link_is_up(broker->leases.mounter)) {
+		wait_for(request, THE_MOUNTER, ENGINE_DEADLINE_MS);
 	} else if (engine_link_status(broker->leases.engines[request->engine])->state ==
 			   ENGINE_ABSENT ||
 		   !engine_process_is_known(&broker->engines[request->engine])) {

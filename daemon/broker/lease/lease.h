@@ -70,9 +70,10 @@ struct lease {
 	/* who it can be */
 	struct container_facts *candidates;
 	size_t candidates_count;
-	bool has_unjudged; /* a candidate whose facts could not be had */
-	char bundled_id[CONTAINER_ID_LENGTH +
-			1];		/* the runtime says that this container mounts it; "" */
+	bool has_unjudged;			  /* a candidate whose facts could not be had */
+	char bundled_id[CONTAINER_ID_LENGTH + 1]; /* the runtime says who mounts it; "" */
+	uint32_t bundled_uid, bundled_gid;
+	bool has_new_bundle;		/* not looked at yet */
 	struct container_facts *starts; /* told, and not looked at yet */
 	size_t starts_count;
 	/* who it is */

@@ -416,15 +416,64 @@ static void verify(struct lease *lease)
 	locate_next(lease);
 }
 
+/* What will run is known 200 ms before it runs: files that it gets are put in place before it can
+ * look. */
+static void take_bundle(struct lease *lease)
+{
+	const struct container_facts *named = NULL;
+	struct container_facts facts;
+	struct plan plan = { 0 };
+	bool is_same = false;
+
+	lease->has_new_bundle = false;
+	for (size_t i = 0; i < lease->candidates_count; i++)
+		if (strcmp(lease->candidates[i].id, lease->bundled_id) == 0)
+			named = &lease->candidates[i];
+	trail_add(&lease->trail, STEP_NOTED, "bundle",
+		"the runtime mounts this delivery into container %.12s", lease->bundled_id);
+	if (!named)
+		/* Its start tells its facts; until then it keeps what is armed. */
+		return;
+	facts = *named;
+	/* The runtime's numbers are what will be; those from the passwd file were looked up. */
+	facts.user_error = NULL;
+	facts.uid = lease->bundled_uid;
+	facts.gid = lease->bundled_gid;
+	if (!decide(lease, &facts, &plan, &is_same))
+		return;
+	if (!is_same)
+		change_plan(lease, &plan);
+	plan_done(&plan);
+}
+
+/* The next start that can be that of this delivery's container. */
+static bool take_start(struct lease *lease)
+{
+	while (lease->starts_count > 0) {
+		struct container_facts first = lease->starts[0];
+
+		lease->starts_count--;
+		memmove(lease->starts, lease->starts + 1,
+			lease->starts_count * sizeof *lease->starts);
+		if (!lease->bundled_id[0] || strcmp(lease->bundled_id, first.id) == 0) {
+			lease->container = first;
+			return true;
+		}
+		container_facts_done(&first);
+	}
+	return false;
+}
+
 void lease_start_next(struct lease *lease)
 {
-	if (lease->state != LEASE_ARMED || lease->is_waiting || lease->starts_count == 0 ||
+	if (lease->state != LEASE_ARMED || lease->is_waiting ||
 		!mounter_link_is_up(lease->context->mounter))
 		return;
-	lease->container = lease->starts[0];
-	lease->starts_count--;
-	memmove(lease->starts, lease->starts + 1, lease->starts_count * sizeof *lease->starts);
-	verify(lease);
+	if (lease->has_new_bundle)
+		take_bundle(lease);
+	/* Unless the bundle has brought something to do, or its refusal has ended the lease. */
+	if (lease->state == LEASE_ARMED && !lease->is_waiting && take_start(lease))
+		verify(lease);
 }
 
 void lease_keep_start(struct lease *lease, const struct container_facts *facts)
@@ -449,34 +498,14 @@ void lease_on_start(struct lease *lease, const struct container_facts *facts)
 	lease_start_next(lease);
 }
 
-/* What will run is known 200 ms before it runs: files that it gets are put in place before it can
- * look. */
 void lease_on_bundle(struct lease *lease, const char *id, uint32_t uid, uint32_t gid)
 {
-	const struct container_facts *named = NULL;
-	struct container_facts facts;
-	struct plan plan = { 0 };
-	bool is_same = false;
-
-	if (lease->state != LEASE_ARMED || lease->is_waiting || lease->bundled_id[0])
+	if (lease->state > LEASE_STARTING || lease->state == LEASE_NEW || lease->bundled_id[0])
 		return;
 	(void)snprintf(lease->bundled_id, sizeof lease->bundled_id, "%s", id);
-	for (size_t i = 0; i < lease->candidates_count; i++)
-		if (strcmp(lease->candidates[i].id, id) == 0)
-			named = &lease->candidates[i];
-	trail_add(&lease->trail, STEP_NOTED, "bundle",
-		"the runtime mounts this delivery into container %.12s", id);
-	if (!named)
-		/* Its start tells its facts; until then it keeps what is armed. */
-		return;
-	facts = *named;
-	/* The runtime's numbers are what will be; those from the passwd file were looked up. */
-	facts.user_error = NULL;
-	facts.uid = uid;
-	facts.gid = gid;
-	if (!decide(lease, &facts, &plan, &is_same))
-		return;
-	if (!is_same)
-		change_plan(lease, &plan);
-	plan_done(&plan);
+	lease->bundled_uid = uid;
+	lease->bundled_gid = gid;
+	/* While another container's start is being looked at it waits for its turn. */
+	lease->has_new_bundle = true;
+	lease_start_next(lease);
 }

@@ -9,21 +9,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Every lease of this engine whose volume the container uses: one of them may be the one that it
- * has. */
+static bool uses_volume(const struct container_facts *facts, const char *volume)
+{
+	for (size_t i = 0; i < facts->volumes_count; i++)
+		if (strcmp(facts->volumes[i].name, volume) == 0)
+			return true;
+	return false;
+}
+
+/* Did the runtime's bundle say which deliveries this container mounts? */
+static bool is_bundled(const struct broker_engine *engine, const char *id)
+{
+	const struct lease *lease;
+
+	TAILQ_FOREACH(lease, &engine->broker->leases.leases, entry)
+	if (lease->engine == engine->index && strcmp(lease->bundled_id, id) == 0)
+		return true;
+	return false;
+}
+
+/* The leases that are this container's by its bundle; without one, every lease of this engine whose
+ * volume it uses: one of them may be the one that it has. */
 static void tell_leases(struct broker_engine *engine, const struct container_facts *facts)
 {
+	const bool by_bundle = is_bundled(engine, facts->id);
 	struct lease *lease, *next;
 
 	for (lease = TAILQ_FIRST(&engine->broker->leases.leases); lease; lease = next) {
 		next = TAILQ_NEXT(lease, entry);
-		if (lease->engine != engine->index)
-			continue;
-		for (size_t i = 0; i < facts->volumes_count; i++)
-			if (strcmp(facts->volumes[i].name, lease->volume) == 0) {
-				lease_on_start(lease, facts);
-				break;
-			}
+		if (lease->engine == engine->index && uses_volume(facts, lease->volume) &&
+			(!by_bundle || strcmp(lease->bundled_id, facts->id) == 0))
+			lease_on_start(lease, facts);
 	}
 }
 

@@ -53,7 +53,8 @@ enum mounter_op {
 	MOUNTER_OP_ADOPT, /* device, mount_id, generation, group, name = target, + init's pidfd (if
 			     it is in a container) and engine's (flag WITH_ENGINE): take up what a
 			     dead mounter has left */
-	MOUNTER_OP_SWEEP, /* wipe and remove what the arena has and the table does not */
+	MOUNTER_OP_SWEEP, /* wipe and remove what the arena has and the table does not: at most
+			     STRAYS_MAX, values[0] tells how many */
 	MOUNTER_OP_COUNT,
 };
 

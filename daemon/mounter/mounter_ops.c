@@ -313,6 +313,12 @@ static int run_here(const struct operation *operation, const struct job *job,
 	return r;
 }
 
+static int list_strays(struct mounter *mounter)
+{
+	mounter->strays_count = arena_strays(mounter, mounter->strays, STRAYS_MAX);
+	return mounter->strays_count < 0 ? mounter->strays_count : 0;
+}
+
 static int run_or_start(const struct operation *operation, const struct job *job,
 	struct mounter_reply *reply, int *ret_fd, bool *ret_here)
 {
@@ -330,6 +336,8 @@ static int run_or_start(const struct operation *operation, const struct job *job
 	}
 	if (*ret_here)
 		return r;
+	if (operation->op == MOUNTER_OP_SWEEP && list_strays(job->mounter) < 0)
+		return reply_fail(reply, job->mounter->strays_count, "look through the arena");
 	r = worker_start(job->mounter, job, function);
 	return r < 0 ? reply_fail(reply, r, "start a worker") : 0;
 }

@@ -106,20 +106,23 @@ static void find_again(struct lease *lease)
 	}
 }
 
+static void sweep(struct lease_context *context);
+
+/* Until there is nothing left: one sweep takes a limited number. */
 static void swept(const struct mounter_reply *reply, int fd, void *data)
 {
 	(void)fd;
-	(void)data;
-	if (reply->status == 0 && reply->values[0] > 0)
-		log_notice("wiped %llu deliveries that nobody has",
-			(unsigned long long)reply->values[0]);
+	if (reply->status < 0 || reply->values[0] == 0)
+		return;
+	log_notice("wiped %llu deliveries that nobody has", (unsigned long long)reply->values[0]);
+	sweep(data);
 }
 
 static void sweep(struct lease_context *context)
 {
 	struct mounter_request request = { .op = MOUNTER_OP_SWEEP };
 
-	(void)mounter_link_send(context->mounter, &request, NULL, 0, swept, NULL);
+	(void)mounter_link_send(context->mounter, &request, NULL, 0, swept, context);
 }
 
 static void finish_if_done(struct adoption *adoption)

@@ -327,8 +327,8 @@ static void forget(struct lease *lease)
 		return;
 	lease->is_forgetting = true;
 	deadline_cancel(&lease->deadline);
-	if (lease->delivery.phase == PHASE_EMPTY ||
-		delivery_forget(&lease->delivery, on_forgot) < 0)
+	if (delivery_forget(
+		    &lease->delivery, lease->context->engine_pidfds[lease->engine], on_forgot) < 0)
 		finish(lease);
 }
 

@@ -270,7 +270,12 @@ static void run_endpoint(struct docker_volume *front, struct http_exchange *exch
 	json_t *body =
 		json_loadb(request->body, request->body_length, JSON_REJECT_DUPLICATES, NULL);
 
-	if (endpoints[i].needs_body && request->body_length == 0)
+	if (endpoints[i].run == on_get && request->body_length == 0)
+		/* An error would tell the engine that the volume does not exist: it would forget
+		 * its driver, and the next container would get an empty volume of its own. What
+		 * fails on the way tells it nothing. */
+		http_hang_up(exchange);
+	else if (endpoints[i].needs_body && request->body_length == 0)
 		answer_error(exchange, 400, "empty request (a retry after a broken connection)");
 	else if (endpoints[i].needs_body && !json_is_object(body))
 		answer_error(exchange, 400, "the request's body is no JSON object");

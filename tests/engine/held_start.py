@@ -1,4 +1,4 @@
-"""A container whose first open waits: what tells Mayfly of its start stands still at that moment."""
+"""Containers whose first opens wait: what tells Mayfly of their starts stands still at that moment."""
 import os
 import pathlib
 import signal
@@ -7,9 +7,11 @@ import time
 
 from harness import IMAGE, processes_below, wait_for
 
+READ = "cat /run/secrets/db-password"
+
 
 def waits_in_open(pid):
-    """PID or one of its children waits for an answer about an open."""
+    """A process that waits for an answer about an open: PID or one that descends from it; or None."""
     for process in processes_below(pid):
         try:
             if "fanotify" in pathlib.Path(f"/proc/{process}/stack").read_text():
@@ -19,70 +21,78 @@ def waits_in_open(pid):
     return None
 
 
-class HeldStart:
-    """`docker run NAME` in the background, with mayfly-engine stopped (SIGSTOP) between Mount and the start: the first
-    open of the container waits. The supervisor ends a mayfly-engine that gives no sign of life for 2 s and starts
-    another one: until then there is time for what a test wants to do."""
+class HeldStarts:
+    """`docker run NAME` for each of {NAME: command} in the background, with mayfly-engine stopped (SIGSTOP) between their
+    Mounts and their starts: the first open of each waits. The supervisor ends a mayfly-engine that gives no sign of life
+    for 2 s and starts another one: until then there is time for what a test wants to do."""
 
-    def __init__(self, case, name, command="cat /run/secrets/db-password; sleep 300", options=()):
-        self.engine, self.mayfly, self.name = case.engine, case.mayfly, name
+    def __init__(self, case, commands, options=()):
+        self.engine, self.mayfly, self.commands, self.options = case.engine, case.mayfly, commands, options
+        self.clients, self.pids, self.stopped = {}, {}, None
         case.addCleanup(self.close)
         for _ in range(10):
-            if self.begin(command, options):
+            if self.begin():
+                self.since = time.monotonic()
                 return
             self.close()
-            self.engine.docker("rm", "-f", name, check=False)
-        raise AssertionError("the start was always quicker than its holding up")
+            self.engine.docker("rm", "-f", *commands, check=False)
+            self.mayfly.wait_ready()
+        raise AssertionError("the starts were always quicker than their holding up")
 
-    def begin(self, command, options):
-        self.client = subprocess.Popen(
-            ["docker", "-H", f"unix://{self.engine.socket}", "run", "--network", "none", "--name", self.name, *options,
+    def run(self, name, command):
+        return subprocess.Popen(
+            ["docker", "-H", f"unix://{self.engine.socket}", "run", "--network", "none", "--name", name, *self.options,
              "-v", "secrets:/run/secrets:ro", IMAGE, "sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True)
-        wait_for(lambda: any(d["container"] == self.name for d in self.mayfly.deliveries()), "the mount is armed", step=0)
+
+    def begin(self):
+        self.clients = {name: self.run(name, command) for name, command in self.commands.items()}
+        self.pids = {}
+        armed = lambda: {d["container"] for d in self.mayfly.deliveries()} >= set(self.commands)
+        wait_for(armed, "the mounts are armed", step=0)
         self.stopped = self.mayfly.child("mayfly-engine")
         os.kill(self.stopped, signal.SIGSTOP)
-        self.pid = wait_for(self.init_pid, "the container has a process", 30)
         try:
-            self.opener = wait_for(lambda: waits_in_open(self.pid), "its first open waits", 1)
+            wait_for(self.find_pids, "the containers have processes", 1)
+            wait_for(lambda: all(map(waits_in_open, self.pids.values())), "their first opens wait", 1)
         except AssertionError:
             return False
-        self.since = time.monotonic()
         return True
 
-    def init_pid(self):
-        """Not from the engine: it may say nothing while the container starts."""
+    def find_pids(self):
+        """Not from the engine: it may say nothing while a container starts."""
+        ids = {d["container_id"]: d["container"] for d in self.mayfly.deliveries() if d["state"] == "armed"}
         for task in self.engine.exec_root.glob("containerd/daemon/io.containerd.runtime.v2.task/moby/*/init.pid"):
             pid = task.read_text()
-            if pid and self.is_ours(task.parent.name):
-                return int(pid)
-        return None
-
-    def is_ours(self, container):
-        return any(d["container"] == self.name and d["container_id"] == container for d in self.mayfly.deliveries())
+            if pid and ids.get(task.parent.name) in self.commands:
+                self.pids[ids[task.parent.name]] = int(pid)
+        return len(self.pids) == len(self.commands)
 
     def go_on(self):
         """What was stopped goes on, if it still lives."""
         try:
-            os.kill(self.stopped, signal.SIGCONT)
+            if self.stopped:
+                os.kill(self.stopped, signal.SIGCONT)
         except OSError:
             pass
 
-    def waits(self):
-        return waits_in_open(self.pid) is not None
-
     def wait_answered(self, timeout=12):
-        """Seconds until the open was answered."""
-        wait_for(lambda: not self.waits(), "the open is answered", timeout)
+        """Seconds until all opens were answered."""
+        wait_for(lambda: not any(map(waits_in_open, self.pids.values())), "the opens are answered", timeout)
         return time.monotonic() - self.since
 
-    def output(self, timeout=60):
-        """What the container printed, once it has ended."""
-        out, err = self.client.communicate(timeout=timeout)
-        return out, err
+    def output(self, name=None):
+        """(output, error) of NAME, or of the only one, once it has ended."""
+        return self.clients[name or next(iter(self.clients))].communicate(timeout=60)
 
     def close(self):
         self.go_on()
-        if self.client.poll() is None:
-            self.client.kill()
-        self.client.communicate()
+        for client in self.clients.values():
+            if client.poll() is None:
+                client.kill()
+            client.communicate()
+
+
+def hold(case, name, command=READ, options=()):
+    """One container whose first open waits."""
+    return HeldStarts(case, {name: command}, options)

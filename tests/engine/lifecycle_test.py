@@ -6,7 +6,7 @@ import unittest
 
 from delivery_watch import DeliveryWatch, assert_emptied_in_time, assert_nothing_stale
 from harness import IMAGE, EngineCase, grant, wait_for
-from held_start import HeldStart
+from held_start import READ, hold
 
 SECRET = "correct horse battery staple"
 START_DEADLINE_S = 120  # how long an armed delivery waits for its start
@@ -164,14 +164,14 @@ class Lives(LifecycleCase):
 
 class WhileAnOpenWaits(LifecycleCase):
     def test_it_is_served_as_soon_as_the_start_is_known(self):
-        held = HeldStart(self, "web", "cat /run/secrets/db-password")
+        held = hold(self, "web")
         held.go_on()
         print(f"# answered after {held.wait_answered():.2f} s")
         self.assertEqual(held.output()[0], SECRET)
         assert_nothing_stale(self, self.mayfly)
 
     def test_it_is_served_when_what_stands_still_was_replaced(self):
-        held = HeldStart(self, "web", "cat /run/secrets/db-password")
+        held = hold(self, "web")
         seconds = held.wait_answered()
         print(f"# answered after {seconds:.2f} s")
         self.assertEqual(held.output()[0], SECRET)
@@ -180,7 +180,7 @@ class WhileAnOpenWaits(LifecycleCase):
     def test_the_container_can_be_stopped(self):
         for how in (("stop", "-t", "1"), ("kill",), ("rm", "-f")):
             with self.subTest(how=how):
-                held = HeldStart(self, "web")
+                held = hold(self, "web", f"{READ}; sleep 300")
                 begun = time.monotonic()
                 self.engine.docker(*how, "web", timeout=20)
                 self.assertLess(time.monotonic() - begun, 8)
@@ -192,7 +192,7 @@ class WhileAnOpenWaits(LifecycleCase):
 
     def test_docker_cp_takes_nothing_away(self):
         """It mounts and unmounts under the id that the waiting container has."""
-        held = HeldStart(self, "web", "cat /run/secrets/db-password")
+        held = hold(self, "web")
         copied = self.engine.docker("cp", "web:/run/secrets", "-", check=False, timeout=20)
         self.assertNotIn(SECRET, copied.stdout)
         held.go_on()
@@ -202,7 +202,7 @@ class WhileAnOpenWaits(LifecycleCase):
     def test_when_the_policy_gives_it_other_files_meanwhile_it_never_reads_an_empty_one(self):
         """What the waiting open has found is not there any more: that open fails, the next one reads."""
         self.addCleanup(self.mayfly.policy, grant("web", {"container.name": "web*"}, "db-password"))
-        held = HeldStart(self, "web", "cat /run/secrets/db-password; echo status $?; cat /run/secrets/db-password")
+        held = hold(self, "web", f"{READ}; echo status $?; {READ}")
         self.mayfly.policy(grant("web", {"container.name": "web*"}, {"name": "db-password", "mode": "0444"}))
         held.go_on()
         out, err = held.output()
@@ -210,7 +210,7 @@ class WhileAnOpenWaits(LifecycleCase):
         self.assertIn("Operation not permitted", err)
 
     def test_the_container_can_be_paused_and_reads_when_it_goes_on(self):
-        held = HeldStart(self, "web", "cat /run/secrets/db-password")
+        held = hold(self, "web")
         self.engine.docker("pause", "web", timeout=20)
         wait_for(lambda: self.mayfly.explain("web")["outcome"] == "granted", "its files are released")
         self.engine.docker("unpause", "web")

@@ -2,6 +2,7 @@
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_review.h"
 #include "proto/log.h"
 
 #include <assert.h>
@@ -384,6 +385,7 @@ static void begin_wipe(struct lease *lease)
 	if (lease->fetch)
 		value_fetch_abandon(lease->fetch);
 	lease->fetch = NULL;
+	lease_forget_review(lease);
 	deadline_cancel(&lease->deadline);
 	descriptor_watch_close(&lease->init_watch);
 	lease_deny_waiting(lease);

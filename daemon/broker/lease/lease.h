@@ -109,7 +109,9 @@ struct lease {
 	delivery_done_function *on_filled; /* of lease_unguarded.c */
 	void (*on_forgotten)(struct lease *lease, void *data);
 	void *on_forgotten_data;
-	struct adoption *adoption; /* of lease_adopt.c */
+	struct adoption *adoption;     /* of lease_adopt.c */
+	struct engine_question review; /* of lease_review.c */
+	bool is_in_review;
 };
 
 /* A lease for MOUNT_ID (64 hex digits) of VOLUME, with candidates (copied by reference). It is in

@@ -310,6 +310,9 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 		adopt_released(lease, row);
 	} else {
 		lease->state = LEASE_ARMED;
+		/* As far as it was known whom it was armed for. */
+		(void)snprintf(lease->bundled_id, sizeof lease->bundled_id, "%s",
+			text_of(row, "container_id"));
 		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
 		if (listed)
 			adopted_one(lease);

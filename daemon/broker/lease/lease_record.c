@@ -75,18 +75,30 @@ static void saving_start(struct lease *lease, struct saving *saving)
 	serial_queue_add(&lease->context->savings, &saving->work);
 }
 
-const char *lease_container_name(const struct lease *lease)
+/* Whose it is, as far as that is known; NULL while it can be several. */
+static const struct container_facts *whose(const struct lease *lease)
 {
 	if (lease->container.object)
-		return lease->container.name;
-	return lease->candidates_count == 1 ? lease->candidates[0].name : "";
+		return &lease->container;
+	for (size_t i = 0; i < lease->candidates_count; i++)
+		if (lease->candidates_count == 1 ||
+			strcmp(lease->candidates[i].id, lease->bundled_id) == 0)
+			return &lease->candidates[i];
+	return NULL;
+}
+
+const char *lease_container_name(const struct lease *lease)
+{
+	const struct container_facts *facts = whose(lease);
+
+	return facts ? facts->name : "";
 }
 
 const char *lease_container_id(const struct lease *lease)
 {
-	if (lease->container.object)
-		return lease->container.id;
-	return lease->candidates_count == 1 ? lease->candidates[0].id : "";
+	const struct container_facts *facts = whose(lease);
+
+	return facts ? facts->id : "";
 }
 
 static json_t *options_to_json(const struct volume_options *options)

@@ -431,6 +431,7 @@ static void take_bundle(struct lease *lease)
 			named = &lease->candidates[i];
 	trail_add(&lease->trail, STEP_NOTED, "bundle",
 		"the runtime mounts this delivery into container %.12s", lease->bundled_id);
+	lease_save(lease);
 	if (!named)
 		/* Its start tells its facts; until then it keeps what is armed. */
 		return;

@@ -1,5 +1,6 @@
 #include "daemon/broker/request/engine_events.h"
 
+#include "daemon/broker/lease/lease_review.h"
 #include "daemon/broker/request/engine_process.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -130,6 +131,7 @@ static void on_synchronised(void *data)
 	struct broker_engine *engine = data;
 
 	engine->was_synchronised = true;
+	lease_review_armed(&engine->broker->leases, engine->index);
 	broker_wake(engine->broker);
 }
 

@@ -1,0 +1,52 @@
+#include "daemon/broker/lease/lease_review.h"
+
+#include "daemon/broker/lease/lease_record.h"
+
+void lease_forget_review(struct lease *lease)
+{
+	if (lease->is_in_review)
+		engine_link_forget(lease->context->engines[lease->engine], &lease->review);
+	lease->is_in_review = false;
+}
+
+/* The only answer: one container was asked for. */
+static void on_facts(struct engine_question *question, const struct container_facts *facts,
+	const char *id, const char *why)
+{
+	struct lease *lease = container_of(question, struct lease, review);
+
+	(void)id;
+	lease_forget_review(lease);
+	/* What cannot be judged keeps its deadline. */
+	if (why[0] || lease->state != LEASE_ARMED || lease->is_waiting || lease->starts_count > 0)
+		return;
+	if (!facts || (!facts->running && !facts->root_mounted))
+		lease_end(lease, "its container is not being started any more");
+}
+
+static void on_done(struct engine_question *question, int status, const char *why)
+{
+	(void)status;
+	(void)why;
+	container_of(question, struct lease, review)->is_in_review = false;
+}
+
+static void review(struct lease *lease)
+{
+	const char *id = lease->bundled_id[0] ? lease->bundled_id : lease_container_id(lease);
+
+	if (lease->state != LEASE_ARMED || lease->is_in_review || !id[0])
+		return;
+	lease->review = (struct engine_question){ .on_facts = on_facts, .on_done = on_done };
+	lease->is_in_review = engine_link_containers(lease->context->engines[lease->engine], id,
+				      &lease->review) == 0;
+}
+
+void lease_review_armed(struct lease_context *context, unsigned engine)
+{
+	struct lease *lease;
+
+	TAILQ_FOREACH(lease, &context->leases, entry)
+	if (lease->engine == engine)
+		review(lease);
+}

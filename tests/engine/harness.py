@@ -178,12 +178,15 @@ class Engine:
 
     def stop(self, how=signal.SIGTERM):
         if self.process and self.process.poll() is None:
+            below = processes_below(self.process.pid)[1:]
             self.process.send_signal(how)
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+            # containerd dies with it, but while nobody has reaped it the next dockerd takes it for alive.
+            wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below), "its processes are gone", 30)
         self.log.close()
 
     def close(self):

@@ -2,6 +2,8 @@
 
 #include "daemon/broker/lease/lease_record.h"
 
+#include <string.h>
+
 void lease_forget_review(struct lease *lease)
 {
 	if (lease->is_in_review)
@@ -31,22 +33,37 @@ static void on_done(struct engine_question *question, int status, const char *wh
 	container_of(question, struct lease, review)->is_in_review = false;
 }
 
-static void review(struct lease *lease)
+static const char *expected_id(const struct lease *lease)
 {
-	const char *id = lease->bundled_id[0] ? lease->bundled_id : lease_container_id(lease);
-
-	if (lease->state != LEASE_ARMED || lease->is_in_review || !id[0])
-		return;
-	lease->review = (struct engine_question){ .on_facts = on_facts, .on_done = on_done };
-	lease->is_in_review = engine_link_containers(lease->context->engines[lease->engine], id,
-				      &lease->review) == 0;
+	return lease->bundled_id[0] ? lease->bundled_id : lease_container_id(lease);
 }
 
-void lease_review_armed(struct lease_context *context, unsigned engine)
+static void review(struct lease *lease)
+{
+	if (lease->state != LEASE_ARMED || lease->is_in_review || !expected_id(lease)[0])
+		return;
+	lease->review = (struct engine_question){ .on_facts = on_facts, .on_done = on_done };
+	lease->is_in_review = engine_link_containers(lease->context->engines[lease->engine],
+				      expected_id(lease), &lease->review) == 0;
+}
+
+void lease_review_armed(struct lease_context *context, unsigned engine, const char *id)
 {
 	struct lease *lease;
 
 	TAILQ_FOREACH(lease, &context->leases, entry)
-	if (lease->engine == engine)
+	if (lease->engine == engine && (!id || strcmp(expected_id(lease), id) == 0))
 		review(lease);
+}
+
+void lease_end_armed(struct lease_context *context, unsigned engine, const char *id)
+{
+	struct lease *lease, *next;
+
+	for (lease = TAILQ_FIRST(&context->leases); lease; lease = next) {
+		next = TAILQ_NEXT(lease, entry);
+		if (lease->engine == engine && lease->state == LEASE_ARMED &&
+			strcmp(expected_id(lease), id) == 0)
+			lease_end(lease, "its container has been removed");
+	}
 }

@@ -5,9 +5,12 @@
 
 #include "daemon/broker/lease/lease.h"
 
-/* Asks for the containers of ENGINE's armed leases, and ends those whose container neither runs nor
- * is being started. For when everything that runs has been told. */
-void lease_review_armed(struct lease_context *context, unsigned engine);
+/* Asks for the container ID of ENGINE's armed leases (NULL: for all), and ends those whose
+ * container neither runs nor is being started. For when everything that runs has been told. */
+void lease_review_armed(struct lease_context *context, unsigned engine, const char *id);
+
+/* Ends those of container ID, which will never start. */
+void lease_end_armed(struct lease_context *context, unsigned engine, const char *id);
 
 /* The answer is not wanted any more. */
 void lease_forget_review(struct lease *lease);

@@ -86,9 +86,15 @@ static void on_event(void *data, enum engine_event event, const char *id, bool b
 				engine->name, id);
 		break;
 	case ENGINE_DIE:
+		known_containers_remove(engine->broker->leases.known, id);
+		end_leases(engine, id);
+		/* Of one that was never verified, or of the run before this one. */
+		lease_review_armed(&engine->broker->leases, engine->index, id);
+		break;
 	case ENGINE_DESTROY:
 		known_containers_remove(engine->broker->leases.known, id);
 		end_leases(engine, id);
+		lease_end_armed(&engine->broker->leases, engine->index, id);
 		break;
 	case ENGINE_CREATE:
 	case ENGINE_EVENT_INVALID:
@@ -131,7 +137,7 @@ static void on_synchronised(void *data)
 	struct broker_engine *engine = data;
 
 	engine->was_synchronised = true;
-	lease_review_armed(&engine->broker->leases, engine->index);
+	lease_review_armed(&engine->broker->leases, engine->index, NULL);
 	broker_wake(engine->broker);
 }
 

@@ -254,9 +254,10 @@ static const struct verb verbs[] = {
 		.options = unlock_options,
 		.section = SECTION_STORE,
 		.description =
-			"Asks for a passphrase, or takes it from standard input or a file. Ends "
-			"with one line that starts every container that was refused while the "
-			"store was locked: the engine does not try again by itself.",
+			"With the key file of this host, if the store has one; else asks for a "
+			"passphrase, or takes it from standard input or a file. Ends with one line "
+			"that starts every container that was refused while the store was locked: "
+			"the engine does not try again by itself.",
 		.example = "mayfly unlock\nmayfly unlock --recovery",
 		.run = unlock_run },
 	{ .name = "lock",

@@ -175,7 +175,7 @@ static int prepare(
 	(void)snprintf(service->volumes_path, sizeof service->volumes_path, "%s/run/mayfly-volumes",
 		birth->root);
 	broker->leases.volumes_path = service->volumes_path;
-	broker->refused_while_locked = json_array();
+	broker->refused_while_locked = json_object();
 	broker->problems = json_object();
 	broker->control = CHILD_FD_CONTROL;
 	broker->host_key = fstat(BROKER_FD_HOST_KEY, &key) == 0 && S_ISREG(key.st_mode)

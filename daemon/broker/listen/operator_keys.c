@@ -136,14 +136,24 @@ void on_init(struct operator_job *job)
 	}
 }
 
+static bool has_descriptor(const struct operator_job *job, const char *name)
+{
+	return json_is_integer(json_object_get(job->parameters, name));
+}
+
 static void run_unlock(struct operator_job *job)
 {
-	const enum slot_kind kind = json_is_integer(json_object_get(job->parameters, "recovery_fd"))
-					    ? SLOT_RECOVERY
-					    : SLOT_PASSPHRASE;
+	const enum slot_kind kind = has_descriptor(job, "recovery_fd")	   ? SLOT_RECOVERY
+				    : has_descriptor(job, "passphrase_fd") ? SLOT_PASSPHRASE
+									   : SLOT_HOST_KEY;
+	AUTO_SECRET host_key = { 0 };
 	struct mayfly_error err;
-	const int r = store_unlock(job->broker->store, kind, &job->input, &err);
+	int r;
 
+	if (kind == SLOT_HOST_KEY && !read_host_key(job, &host_key))
+		return;
+	r = store_unlock(
+		job->broker->store, kind, kind == SLOT_HOST_KEY ? &host_key : &job->input, &err);
 	if (r < 0)
 		job_fail_store(job, r, &err);
 }
@@ -154,22 +164,22 @@ static void done_unlock(struct operator_job *job)
 
 	if (job->error)
 		return;
-	job->reply = json_pack("{s:O}", "waiting", broker->refused_while_locked);
-	json_decref(broker->refused_while_locked);
-	broker->refused_while_locked = json_array();
+	job->reply = json_pack("{s:o}", "waiting", broker_refused_names(broker));
+	json_object_clear(broker->refused_while_locked);
 	upkeep_start(broker);
 	broker_wake(broker);
 }
 
 void on_unlock(struct operator_job *job)
 {
-	const bool by_recovery = json_is_integer(json_object_get(job->parameters, "recovery_fd"));
+	const char *name = has_descriptor(job, "recovery_fd")	  ? "recovery_fd"
+			   : has_descriptor(job, "passphrase_fd") ? "passphrase_fd"
+								  : NULL;
 
 	job->run = run_unlock;
 	job->done = done_unlock;
 	job->record = job_record(job, "unlock");
-	if (job_secret(job, by_recovery ? "recovery_fd" : "passphrase_fd",
-		    MAYFLY_PASSPHRASE_MAX_BYTES, &job->input))
+	if (!name || job_secret(job, name, MAYFLY_PASSPHRASE_MAX_BYTES, &job->input))
 		job_start(job);
 	else
 		job_finish(job);

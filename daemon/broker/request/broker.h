@@ -54,7 +54,7 @@ struct broker {
 	size_t jobs;  /* calls of operators under way */
 	int host_key; /* descriptor, or -1 */
 	char locked_since[32];
-	json_t *refused_while_locked; /* names of containers */
+	json_t *refused_while_locked; /* {id: name} of containers */
 	json_t *problems;	      /* {what it is about: a sentence} for `mayfly status` */
 	/* the supervisor's answer to a wish for a host key */
 	void (*on_host_key)(void *data, int status);
@@ -111,6 +111,9 @@ uint64_t seconds_since_boot(void);
 void time_text(char text[32], int64_t unix_s);
 
 /* "locked since boot 03:12; run `mayfly unlock`": what a refusal of a locked store says. */
+/* The names of the containers that were refused while it was locked; the caller's. */
+json_t *broker_refused_names(const struct broker *broker);
+
 void broker_locked_text(const struct broker *broker, char *text, size_t size);
 
 /* Remembers VALUE as the fact "engine.ENGINE.WHAT", in the background. */

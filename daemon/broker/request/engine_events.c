@@ -95,6 +95,7 @@ static void on_event(void *data, enum engine_event event, const char *id, bool b
 		known_containers_remove(engine->broker->leases.known, id);
 		end_leases(engine, id);
 		lease_end_armed(&engine->broker->leases, engine->index, id);
+		(void)json_object_del(engine->broker->refused_while_locked, id);
 		break;
 	case ENGINE_CREATE:
 	case ENGINE_EVENT_INVALID:

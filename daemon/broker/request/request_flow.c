@@ -106,8 +106,6 @@ static void refuse_locked(struct mount_request *request)
 	struct broker *broker = request->broker;
 	const char *name = request->lease ? lease_container_name(request->lease) : "";
 	char locked[128], why[512];
-	json_t *known;
-	size_t i;
 
 	broker_locked_text(broker, locked, sizeof locked);
 	if (!name[0]) {
@@ -115,12 +113,8 @@ static void refuse_locked(struct mount_request *request)
 		return;
 	}
 	(void)snprintf(why, sizeof why, "%s, then `docker start %s`", locked, name);
-	json_array_foreach (broker->refused_while_locked, i, known) {
-		if (strcmp(json_string_value(known), name) == 0)
-			name = "";
-	}
-	if (name[0])
-		(void)json_array_append_new(broker->refused_while_locked, json_string(name));
+	(void)json_object_set_new(broker->refused_while_locked, lease_container_id(request->lease),
+		json_string(name));
 	refuse(request, why);
 }
 

@@ -133,9 +133,9 @@ def check_passphrases():
         result = bench.run(*words, stdin=b"canary-pass\n")
         bench.expect(f"{words}", bench.calls()[-1].brought == {parameter: b"canary-pass"} and b"canary" not in result.stdout + result.stderr, result)
     result = bench.run("unlock", stdin=b"x" * 1025)
-    bench.expect("a passphrase that is too long", result.returncode == 1 and b"1024 bytes" in result.stderr and not bench.calls(), result)
+    bench.expect("a passphrase that is too long", result.returncode == 1 and b"1024 bytes" in result.stderr and not any(c.method == "Unlock" for c in bench.calls()), result)
     result = bench.run("unlock", stdin=b"")
-    bench.expect("an empty passphrase", result.returncode == 1 and b"passphrase is empty" in result.stderr and not bench.calls(), result)
+    bench.expect("an empty passphrase", result.returncode == 1 and b"passphrase is empty" in result.stderr and not any(c.method == "Unlock" for c in bench.calls()), result)
 
 
 def check_recovery_key():

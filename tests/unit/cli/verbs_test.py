@@ -46,6 +46,7 @@ POLICY = {"grants": 3, "complaints": [], "notes": [{"where": "a.json:3", "text":
 # verb, words, answers, (method, parameters) of the last call, what standard output has, exit status, JSON that differs from the answer
 ROWS = [
     ("unlock", ["unlock"], {"Unlock": {"waiting": ["web-1", "db-1"]}}, ("Unlock", {"passphrase_fd": 0}), "docker start web-1 db-1", 0, None),
+    ("unlock", ["unlock"], {"ListSlots": SLOTS, "Unlock": {"waiting": ["web-1"]}}, ("Unlock", {}), "docker start web-1", 0, None),
     ("unlock", ["unlock", "--recovery"], {"Unlock": {"waiting": []}}, ("Unlock", {"recovery_fd": 0}), "unlocked", 0, None),
     ("lock", ["lock"], {"Lock": {}}, ("Lock", {}), "locked", 0, None),
     ("key list", ["key", "list"], {"ListSlots": SLOTS}, ("ListSlots", {}), "host-key", 0, None),

@@ -8,7 +8,7 @@ import time
 from harness import mounts, wait_for
 
 LIMIT_S = 0.1  # promise 2: so long after the container's end its delivery is empty
-NOISE_S = 0.03  # the watcher itself was off the processor for longer: what it measured says nothing
+NOISE_S = 0.01  # the watcher, which sleeps for 1 ms, was away for longer: the machine is too busy to tell
 
 
 class DeliveryWatch:

@@ -34,7 +34,7 @@
  * pages until somebody has read them: overwritten at once, a reader would get zeros. So long after
  * the container's end they stay, unless the engine's Unmount comes before: it has read everything
  * then. Promised are 100 ms. */
-#define LEASE_DRAIN_MS 70
+#define LEASE_DRAIN_MS 50
 
 enum lease_state {
 	LEASE_NEW = 0,

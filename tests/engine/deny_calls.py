@@ -10,3 +10,12 @@ PROGRAM = pathlib.Path(os.environ.get("MAYFLY_DENY_CALLS", BUILD / "tests/privil
 def older_kernel():
     """No SO_PEERPIDFD, no PIDFD_GET_INFO, no statmount."""
     return (PROGRAM, "older-kernel")
+
+
+def no_fanotify():
+    return (PROGRAM, "no-fanotify")
+
+
+def no_permission_events():
+    """As Docker Desktop's: fanotify is there, a mark with permission events is EINVAL."""
+    return (PROGRAM, "no-permission-events")

@@ -69,7 +69,9 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 	}
 	lease->context = context;
 	delivery_init_random(&lease->inside, context->mounter);
-	if (!guard_is_available(context->guard))
+	/* Groups alone do not make it: a kernel may have them and no permission events. */
+	if (!guard_is_available(context->guard) ||
+		!(context->mounter_abilities & MOUNTER_HAS_OPEN_GUARD))
 		lease->mode = LEASE_AFTER_START;
 	lease->engine = engine;
 	lease->group = GUARD_NO_GROUP;

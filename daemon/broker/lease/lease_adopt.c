@@ -26,7 +26,7 @@ static void give_up(struct lease *lease, const char *why)
 {
 	log_warning(
 		"delivery %.12s of %s: %s", lease->delivery.hex, lease_container_name(lease), why);
-	lease->delivery.phase = PHASE_EMPTY;
+	lease_filled(lease)->phase = PHASE_EMPTY;
 	adopted_one(lease);
 }
 
@@ -88,19 +88,34 @@ static void on_found(struct delivery *delivery, int status, const char *detail)
 		adopted_one(lease);
 }
 
+/* It has no mark that would have to change hands. */
+static void on_found_inside(struct delivery *inside, int status, const char *detail)
+{
+	struct lease *lease = container_of(inside, struct lease, inside);
+
+	if (!lease_step_done(lease))
+		return;
+	if (status < 0)
+		give_up(lease, detail);
+	else
+		adopted_one(lease);
+}
+
 /* Asks the mounter to find it: in the arena, else in its container. */
 static void find_again(struct lease *lease)
 {
 	struct lease_context *context = lease->context;
 	const char *target =
 		lease->container.object ? lease->container.volumes[lease->target].target : "";
+	const bool is_inside = lease->state == LEASE_RELEASED && lease->mode == LEASE_AFTER_START;
 
 	if (lease->state != LEASE_RELEASED && lease->group != GUARD_NO_GROUP &&
 		lease->group == guard_shared_group(context->guard))
 		lease->group = guard_take_group(context->guard);
 	lease->is_waiting = true;
-	if (delivery_adopt(&lease->delivery, lease->group, lease->init.pidfd,
-		    context->engine_pidfds[lease->engine], target, on_found) < 0) {
+	if (delivery_adopt(is_inside ? &lease->inside : &lease->delivery, lease->group,
+		    lease->init.pidfd, context->engine_pidfds[lease->engine], target,
+		    is_inside ? on_found_inside : on_found) < 0) {
 		lease->is_waiting = false;
 		give_up(lease, "mayfly-mounter is being restarted");
 	}
@@ -226,6 +241,19 @@ static bool pin_again(struct lease *lease, json_t *row)
 	return false;
 }
 
+/* Without permission events the container has a tmpfs of its own over the empty one. */
+static void read_inside(struct lease *lease, json_t *inside)
+{
+	if (!inside ||
+		delivery_init(&lease->inside, text_of(inside, "id"), lease->context->mounter) < 0)
+		return;
+	lease->mode = LEASE_AFTER_START;
+	lease->inside.device = (uint64_t)number_of(inside, "device");
+	lease->inside.generation = (uint32_t)number_of(inside, "generation");
+	lease->inside.is_plain = json_is_true(json_object_get(inside, "is_plain"));
+	lease->inside.located.mount_id = (uint64_t)number_of(inside, "mount_id");
+}
+
 static struct lease *lease_from_row(
 	struct lease_context *context, const char *mount_id, json_t *row)
 {
@@ -249,6 +277,7 @@ static struct lease *lease_from_row(
 	lease->used = json_incref(json_object_get(row, "used"));
 	lease->grants = json_incref(json_object_get(row, "grants"));
 	lease->is_verified = json_is_true(json_object_get(row, "is_released"));
+	read_inside(lease, json_object_get(row, "inside"));
 	if (json_is_true(json_object_get(row, "is_guarded")))
 		lease->group = guard_shared_group(context->guard);
 	if (json_is_true(json_object_get(row, "keeps_guard")))
@@ -272,7 +301,7 @@ static void adopt_released(struct lease *lease, json_t *row)
 	lease->state = LEASE_RELEASED;
 	lease->is_found = true;
 	read_container(lease, row);
-	if (!pin_again(lease, row) && lease->delivery.phase == PHASE_EMPTY) {
+	if (!pin_again(lease, row) && lease_filled(lease)->phase == PHASE_EMPTY) {
 		/* Its container has ended too; what the arena may have of it is swept. */
 		adopted_one(lease);
 		lease_end(lease, "the container has ended while Mayfly was away");
@@ -281,9 +310,9 @@ static void adopt_released(struct lease *lease, json_t *row)
 	if (lease->init.pidfd < 0) {
 		adopted_one(lease);
 		lease_end(lease, "the container has ended while Mayfly was away");
-	} else if (lease->delivery.phase == PHASE_EMPTY) {
+	} else if (lease_filled(lease)->phase == PHASE_EMPTY) {
 		find_again(lease);
-	} else if (lease->delivery.phase != PHASE_RELEASED) {
+	} else if (lease->mode != LEASE_AFTER_START && lease->delivery.phase != PHASE_RELEASED) {
 		locate_again(lease);
 	} else {
 		adopted_one(lease);
@@ -293,7 +322,7 @@ static void adopt_released(struct lease *lease, json_t *row)
 static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *row)
 {
 	struct lease *lease = lease_from_row(adoption->context, mount_id, row);
-	json_t *listed = json_object_get(adoption->listed, mount_id);
+	json_t *listed = json_object_get(adoption->listed, mount_id), *inside;
 
 	if (!lease)
 		return;
@@ -301,6 +330,8 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 	lease->adoption = adoption;
 	if (listed)
 		read_listed(lease, listed);
+	if ((inside = json_object_get(adoption->listed, lease->inside.hex)))
+		lease->inside.phase = (uint32_t)number_of(inside, "phase");
 	if (json_is_true(json_object_get(row, "is_decoy")) ||
 		engine_index(adoption->context, text_of(row, "engine")) < 0) {
 		lease->state = LEASE_DECOY;
@@ -335,6 +366,20 @@ static void wipe_unknown(struct lease_context *context, const char *mount_id, js
 	lease_end(lease, "left over");
 }
 
+static bool is_inside_a_row(json_t *rows, const char *id)
+{
+	const char *mount_id;
+	json_t *row;
+
+	json_object_foreach (rows, mount_id, row) {
+		json_t *inside = json_object_get(row, "inside");
+
+		if (inside && strcmp(text_of(inside, "id"), id) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void adopt_listed(struct adoption *adoption)
 {
 	const char *mount_id;
@@ -343,7 +388,8 @@ static void adopt_listed(struct adoption *adoption)
 	json_object_foreach (adoption->rows, mount_id, row)
 		adopt_row(adoption, mount_id, row);
 	json_object_foreach (adoption->listed, mount_id, row) {
-		if (!json_object_get(adoption->rows, mount_id))
+		if (!json_object_get(adoption->rows, mount_id) &&
+			!is_inside_a_row(adoption->rows, mount_id))
 			wipe_unknown(adoption->context, mount_id, row);
 	}
 	finish_if_done(adoption);
@@ -402,7 +448,7 @@ void lease_readopt_all(struct lease_context *context)
 		next = TAILQ_NEXT(lease, entry);
 		if (lease->is_waiting || lease->delivery.is_busy)
 			continue;
-		lease->delivery.phase = PHASE_EMPTY;
+		lease->delivery.phase = lease->inside.phase = PHASE_EMPTY;
 		if (lease->state == LEASE_RELEASED || lease->state == LEASE_ARMED ||
 			lease->state == LEASE_DECOY)
 			find_again(lease);

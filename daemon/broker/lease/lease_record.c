@@ -153,6 +153,13 @@ json_t *lease_to_row(const struct lease *lease)
 		(json_int_t)start_ticks);
 	(void)json_object_update(row, delivered);
 	json_decref(delivered);
+	/* What the container has is a tmpfs of its own. */
+	if (lease->inside.phase != PHASE_EMPTY)
+		(void)json_object_set_new(row, "inside",
+			json_pack("{s:s, s:I, s:i, s:b, s:I}", "id", lease->inside.hex, "device",
+				(json_int_t)lease->inside.device, "generation",
+				(int)lease->inside.generation, "is_plain", lease->inside.is_plain,
+				"mount_id", (json_int_t)lease->inside.located.mount_id));
 	return row;
 }
 

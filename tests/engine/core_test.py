@@ -6,7 +6,7 @@ import unittest
 
 import deny_calls
 from delivery_watch import DeliveryWatch, assert_emptied_in_time, assert_nothing_stale
-from harness import IMAGE, EngineCase, Mayfly, grant, processes_below, wait_for
+from harness import IMAGE, REMAPPED_FROM, EngineCase, Mayfly, grant, processes_below, wait_for
 
 PASSWORD = "correct horse\nbattery staple"
 
@@ -15,7 +15,6 @@ class Core:
     """The cases; what they run on is what the classes below differ in."""
 
     wrapper = ()
-    offset = 0  # of the engine's user namespace
 
     @classmethod
     def make_mayfly(cls):
@@ -152,6 +151,28 @@ class OnCgroup2(Core, EngineCase):
                 result = self.engine.docker("run", "--rm", "--network", "none", "--name", "web", "-v",
                                             "secrets:/run/secrets:ro", IMAGE, "cat", "/run/secrets/db-password")
                 self.assertEqual(result.stdout, PASSWORD)
+
+
+class InAUserNamespace(Core, EngineCase):
+    """An engine with --userns-remap: uid 0 of a container is nobody's uid on the host."""
+
+    remapped = True
+
+    def test_owners_are_shifted_by_the_engines_map(self):
+        self.web("web-map", "sleep", "300")
+        wait_for(lambda: self.mayfly.explain("web-map")["outcome"] == "granted", "it has its files")
+        pid = self.engine.inspect("web-map", ".State.Pid")
+        directory = f"/proc/{pid}/root/run/secrets/..data"
+        self.assertEqual([(os.stat(f"{directory}/{name}").st_uid, os.stat(f"{directory}/{name}").st_gid)
+                          for name in ("db-password", "keys/api")],
+                         [(REMAPPED_FROM + 1000, REMAPPED_FROM + 1001), (REMAPPED_FROM + 4321, REMAPPED_FROM + 99)])
+        self.assertEqual(self.engine.exec("web-map", "cat", "/run/secrets/db-password").stdout, PASSWORD)
+
+    def test_a_container_that_opts_out_has_plain_owners(self):
+        self.web("web-host", "sleep", "300", options=("-u", "1000", "--userns", "host"))
+        self.assertEqual(self.engine.exec("web-host", "cat", "/run/secrets/db-password").stdout, PASSWORD)
+        self.assertEqual(self.engine.exec("web-host", "stat", "-L", "-c", "%u %g", "/run/secrets/db-password").stdout,
+                         "1000 1001\n")
 
 
 class OnAnOlderKernel(Core, EngineCase):

@@ -19,6 +19,7 @@ BUSYBOX = "/bin/busybox"
 COMMANDS = "sh cat ls id mount umount sleep env stat true false touch echo ps dd cp mkdir chmod kill wc head test mv ln rm find".split()
 IMAGE = "mayfly-test:1"
 USER = 64999  # the broker's uid in tests: no account has it
+REMAPPED_FROM = 200000
 
 
 def need(condition, what):
@@ -83,13 +84,16 @@ def end_processes_of(directory):
 
 
 class Engine:
-    """dockerd with directories of its own. cgroup 2: in a mount namespace of its own, where /sys/fs/cgroup is version 2."""
+    """dockerd with directories of its own. cgroup 2: in a mount namespace of its own, where /sys/fs/cgroup is version 2.
+    remapped: with a user namespace for its containers, whose uids begin at REMAPPED_FROM."""
 
-    def __init__(self, cgroup=1, arguments=(), directory=None):
+    def __init__(self, cgroup=1, arguments=(), directory=None, remapped=False):
         need(os.geteuid() == 0, "it needs root")
         need(shutil.which("dockerd") and os.path.exists(BUSYBOX), "there is no dockerd or busybox-static")
-        self.cgroup, self.arguments = cgroup, list(arguments)
+        need(not remapped or os.path.exists("/etc/subuid"), "there is no /etc/subuid")
+        self.cgroup, self.arguments, self.remapped = cgroup, list(arguments), remapped
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="mayfly-engine-"))
+        self.directory.chmod(0o755)
         self.socket = self.directory / "docker.sock"
         self.data_root = self.directory / "data"
         self.exec_root = self.directory / "run"
@@ -101,10 +105,17 @@ class Engine:
         dockerd = ["dockerd", "--data-root", self.data_root, "--exec-root", self.exec_root, "-p",
                    self.directory / "docker.pid", "-H", f"unix://{self.socket}", "--bridge=none", "--iptables=false",
                    "--ip-forward=false", *self.arguments]
-        if self.cgroup == 1:
+        prepare = []
+        if self.cgroup == 2:
+            prepare += ["umount -l /sys/fs/cgroup", "mount -t cgroup2 none /sys/fs/cgroup"]
+        if self.remapped:
+            ids = self.directory / "subid"
+            ids.write_text(f"nobody:{REMAPPED_FROM}:65536\nnogroup:{REMAPPED_FROM}:65536\n")
+            prepare += [f"mount --bind {ids} /etc/subuid", f"mount --bind {ids} /etc/subgid"]
+            dockerd.append("--userns-remap=nobody:nogroup")
+        if not prepare:
             return dockerd
-        mount_v2 = "umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\""
-        return ["unshare", "-m", "--propagation", "private", "sh", "-c", mount_v2, "sh", *dockerd]
+        return ["unshare", "-m", "--propagation", "private", "sh", "-c", "; ".join([*prepare, 'exec "$@"']), "sh", *dockerd]
 
     def start(self, wait=True):
         self.log = open(self.directory / "dockerd.log", "ab")
@@ -358,6 +369,7 @@ class EngineCase(unittest.TestCase):
     """Tests against one engine for the class and a Mayfly that they share; containers are removed between tests."""
 
     cgroup = 1
+    remapped = False
     engine_arguments = ()
     plugin = plugin_name()
     build = BUILD
@@ -368,7 +380,7 @@ class EngineCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.engine = Engine(cls.cgroup, cls.engine_arguments)
+        cls.engine = Engine(cls.cgroup, cls.engine_arguments, remapped=cls.remapped)
         cls.addClassCleanup(cls.engine.close)
         cls.engine.start()
         cls.engine.import_image()

@@ -8,11 +8,37 @@ import time
 import unittest
 
 from delivery_watch import DeliveryWatch, assert_emptied_in_time, assert_nothing_stale
-from harness import IMAGE, EngineCase, grant, wait_for
+from harness import IMAGE, Engine, EngineCase, Mayfly, grant, plugin_name, wait_for
 from held_start import READ, HeldStarts, hold
 
 SECRETS = {"web": "of web", "other": "of the other one"}
 PARTS = ("mayfly-broker", "mayfly-engine", "mayfly-mounter")
+START_DEADLINE_S = 120  # how long an armed delivery waits for its start
+
+
+class Kept:
+    """A container that runs from the first test of this file on, on an engine and a Mayfly that nobody disturbs: the others
+    take the time that it needs."""
+
+    @classmethod
+    def start(cls):
+        cls.engine = Engine()
+        unittest.addModuleCleanup(cls.engine.close)
+        cls.engine.start()
+        cls.engine.import_image()
+        cls.mayfly = Mayfly([cls.engine], [plugin_name("kept")])
+        unittest.addModuleCleanup(cls.mayfly.close)
+        cls.mayfly.start()
+        cls.mayfly.put("prod/web", SECRETS["web"])
+        cls.mayfly.policy(grant("web", {"container.name": "web"}, "web"))
+        cls.engine.docker("volume", "create", "-d", cls.mayfly.plugin_names[0], "secrets")
+        cls.engine.container("--name", "web", "-v", "secrets:/run/secrets:ro", IMAGE, "sleep", "600")
+        unittest.addModuleCleanup(cls.engine.remove_containers)
+        cls.since = time.monotonic()
+
+
+def setUpModule():
+    Kept.start()
 
 
 class CrashCase(EngineCase):
@@ -227,6 +253,15 @@ class BetweenReadingAndAnswering(CrashCase):
             self.engine.docker("rm", "-f", *SECRETS)
             assert_nothing_stale(self, self.mayfly, directories=False)
 
+
+
+class TwoMinutesLater(unittest.TestCase):
+    """By its name the last one."""
+
+    def test_a_container_still_has_its_files_when_the_wait_for_a_start_would_be_over(self):
+        time.sleep(max(0, START_DEADLINE_S + 2 - (time.monotonic() - Kept.since)))
+        self.assertEqual(Kept.engine.exec("web", "cat", "/run/secrets/web").stdout, SECRETS["web"])
+        self.assertEqual(Kept.mayfly.explain("web")["outcome"], "granted")
 
 
 if __name__ == "__main__":

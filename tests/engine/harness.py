@@ -99,7 +99,6 @@ class Engine:
         self.exec_root = self.directory / "run"
         self.process = None
         self.known_volumes = []
-        self.keep = []  # containers that are not removed between tests
 
     def command(self):
         dockerd = ["dockerd", "--data-root", self.data_root, "--exec-root", self.exec_root, "-p",
@@ -175,10 +174,9 @@ class Engine:
                            stdout=subprocess.DEVNULL)
 
     def remove_containers(self):
-        names = self.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()
-        names = [name for name in names if name not in self.keep]
-        if names:
-            self.docker("rm", "-f", *names, check=False)
+        ids = self.docker("ps", "-aq", "--no-trunc").stdout.split()
+        if ids:
+            self.docker("rm", "-f", *ids, check=False)
 
     def remove_volumes(self):
         """Those that this engine knows by itself: to list all it would ask every plugin of the host, also a dead one."""
@@ -202,7 +200,6 @@ class Engine:
 
     def close(self):
         everything = processes_below(self.process.pid) if self.process else []
-        self.keep = []
         with contextlib.suppress(Exception):
             self.remove_containers()
         self.stop()

@@ -9,7 +9,6 @@ from harness import IMAGE, EngineCase, grant, wait_for
 from held_start import READ, hold
 
 SECRET = "correct horse battery staple"
-START_DEADLINE_S = 120  # how long an armed delivery waits for its start
 
 
 class LifecycleCase(EngineCase):
@@ -107,20 +106,6 @@ class Ends(LifecycleCase):
 
 
 class Lives(LifecycleCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.begin = time.monotonic()
-        cls.engine.docker("volume", "create", "-d", cls.plugin, "kept")
-        cls.engine.container("--name", "web-kept", "-v", "kept:/run/secrets:ro", IMAGE, "sleep", "600")
-        cls.engine.keep = ["web-kept"]
-
-    def test_zz_long_after_its_start_a_container_still_has_its_files(self):
-        """As many seconds as an armed delivery waits for a start, and a few: last, so that others use the time."""
-        time.sleep(max(0, START_DEADLINE_S + 2 - (time.monotonic() - self.begin)))
-        self.assertEqual(self.read("web-kept"), SECRET)
-        self.assertEqual(self.mayfly.explain("web-kept")["outcome"], "granted")
-
     def test_a_paused_container_reads_on_when_it_goes_on(self):
         self.watch("web").close()
         for _ in range(3):

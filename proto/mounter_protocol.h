@@ -48,13 +48,15 @@ enum mounter_op {
 	MOUNTER_OP_ATTACH_INSIDE, /* name = target, + init's pidfd: read-only clone over the target
 				   */
 	MOUNTER_OP_WIPE,	  /* overwrite, truncate, unlink, unmount */
-	MOUNTER_OP_FORGET,	  /* remove the host path's directory */
-	MOUNTER_OP_COMPARE,	  /* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE */
+	MOUNTER_OP_FORGET,	/* remove the host path's directory; of a delivery that only a dead
+				   mounter knew: + engine's pidfd (flag WITH_ENGINE) */
+	MOUNTER_OP_COMPARE,	/* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE */
 	MOUNTER_OP_ENGINE_ROOT, /* + engine's pidfd -> descriptor of its root directory (O_PATH) */
 	MOUNTER_OP_ADOPT, /* device, mount_id, generation, group, name = target, + init's pidfd (if
 			     it is in a container) and engine's (flag WITH_ENGINE): take up what a
 			     dead mounter has left */
-	MOUNTER_OP_SWEEP, /* wipe and remove what the arena has and the table does not */
+	MOUNTER_OP_SWEEP, /* wipe and remove what the arena has and the table does not: at most
+			     STRAYS_MAX, values[0] tells how many */
 	MOUNTER_OP_COUNT,
 };
 
@@ -62,7 +64,7 @@ enum mounter_request_flags {
 	MOUNTER_LAYOUT_PLAIN = 1 << 0,
 	MOUNTER_KEEP_GUARD = 1 << 1,
 	MOUNTER_ON_HOST_PATH = 1 << 2, /* ADOPT: still attached there */
-	MOUNTER_WITH_ENGINE = 1 << 3,  /* ADOPT: the last descriptor is the engine's pidfd */
+	MOUNTER_WITH_ENGINE = 1 << 3, /* ADOPT, FORGET: the last descriptor is the engine's pidfd */
 };
 
 struct mounter_request {

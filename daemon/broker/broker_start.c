@@ -78,8 +78,10 @@ static void on_record(struct service *service, const struct control_record *reco
 		break;
 	case CONTROL_CHANNEL_MOUNTER:
 		r = mounter_link_replace(broker->leases.mounter, fd_take(fd), &err);
-		if (r == 0)
+		if (r == 0) {
 			lease_readopt_all(&broker->leases);
+			broker_wake(broker);
+		}
 		break;
 	case CONTROL_CHANNEL_ENGINE:
 		if (record->index < broker->engines_count)
@@ -205,7 +207,7 @@ static int prepare(
 	(void)snprintf(service->volumes_path, sizeof service->volumes_path, "%s/run/mayfly-volumes",
 		birth->root);
 	broker->leases.volumes_path = service->volumes_path;
-	broker->refused_while_locked = json_array();
+	broker->refused_while_locked = json_object();
 	broker->problems = json_object();
 	broker->control = CHILD_FD_CONTROL;
 	broker->host_key = fstat(BROKER_FD_HOST_KEY, &key) == 0 && S_ISREG(key.st_mode)

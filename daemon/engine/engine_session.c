@@ -56,6 +56,16 @@ static json_t *text_or_null(const char *text)
 	return text[0] ? json_string(text) : json_null();
 }
 
+/* An engine that has not answered yet (it boots, and starts containers meanwhile) does not tell:
+ * its mounts do. */
+static json_t *cgroup_version(const struct engine_session *session)
+{
+	const int said = session->info.cgroup_version;
+	const int version = said ? said : root_cgroup_version(session->place.root);
+
+	return version ? json_integer(version) : json_null();
+}
+
 void engine_session_tell_state(struct engine_session *session)
 {
 	const bool is_connected = engine_link_is_connected(&session->link);
@@ -69,8 +79,8 @@ void engine_session_tell_state(struct engine_session *session)
 			is_connected ? "" : session->waiting, "version",
 			text_or_null(info->version), "api_version", text_or_null(info->api_version),
 			"data_root", text_or_null(session->place.data_root), "cgroup_version",
-			info->cgroup_version ? json_integer(info->cgroup_version) : json_null(),
-			"storage_driver", text_or_null(session->place.storage_driver)));
+			cgroup_version(session), "storage_driver",
+			text_or_null(session->place.storage_driver)));
 }
 
 void engine_session_leave(struct engine_session *session, const char *why)

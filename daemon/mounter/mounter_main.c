@@ -153,7 +153,10 @@ static int serve(struct mounter *mounter)
 			next_heartbeat_ms = now + HEARTBEAT_INTERVAL_MS;
 		}
 		polled[0] = (struct pollfd){ mounter->control, POLLIN, 0 };
-		polled[1] = (struct pollfd){ mounter->broker, POLLIN, 0 };
+		/* Further requests wait in the socket while every worker is at work: a wipe that
+		 * was refused would leave a secret behind. */
+		polled[1] = (struct pollfd){ worker_has_free_slot(mounter) ? mounter->broker : -1,
+			POLLIN, 0 };
 		for (size_t i = 0; i < WORKERS_MAX; i++) {
 			worker_kill_if_late(&mounter->workers[i], now);
 			polled[2 + i] = (struct pollfd){

@@ -191,8 +191,8 @@ static const struct operation {
 	[MOUNTER_OP_WIPE] = { MOUNTER_OP_WIPE, PHASE_ANY_LIVE, PHASE_WIPED, IN_WORKER, 0,
 		job_wipe },
 	/* Safe: rmdir of the derived directory; refused by the kernel when it is not empty. */
-	[MOUNTER_OP_FORGET] = { MOUNTER_OP_FORGET, PHASE_WIPED, PHASE_EMPTY, HERE_IF_HOST_NAMESPACE,
-		0, job_forget },
+	[MOUNTER_OP_FORGET] = { MOUNTER_OP_FORGET, PHASE_WIPED | PHASE_EMPTY, PHASE_EMPTY,
+		HERE_IF_HOST_NAMESPACE, 0, job_forget },
 	/* Safe: reads namespace numbers. */
 	[MOUNTER_OP_COMPARE] = { MOUNTER_OP_COMPARE, 0, PHASE_KEEP, HERE, 2, on_compare },
 	/* Safe: an O_PATH descriptor gives its holder no right that its own uid has not. */
@@ -297,7 +297,8 @@ static int note_engine(const struct job *job)
 
 	if (job->request->op == MOUNTER_OP_ATTACH)
 		return delivery_note_engine(job->mounter, job->delivery, descriptors->init);
-	if (job->request->op == MOUNTER_OP_ADOPT && (job->request->flags & MOUNTER_WITH_ENGINE))
+	if ((job->request->op == MOUNTER_OP_ADOPT || job->request->op == MOUNTER_OP_FORGET) &&
+		(job->request->flags & MOUNTER_WITH_ENGINE))
 		return delivery_note_engine(job->mounter, job->delivery,
 			descriptors->other >= 0 ? descriptors->other : descriptors->init);
 	return 0;
@@ -311,6 +312,12 @@ static int run_here(const struct operation *operation, const struct job *job,
 	if (operation->where == HERE_IF_HOST_NAMESPACE)
 		host_namespace_leave(job->mounter);
 	return r;
+}
+
+static int list_strays(struct mounter *mounter)
+{
+	mounter->strays_count = arena_strays(mounter, mounter->strays, STRAYS_MAX);
+	return mounter->strays_count < 0 ? mounter->strays_count : 0;
 }
 
 static int run_or_start(const struct operation *operation, const struct job *job,
@@ -330,6 +337,8 @@ static int run_or_start(const struct operation *operation, const struct job *job
 	}
 	if (*ret_here)
 		return r;
+	if (operation->op == MOUNTER_OP_SWEEP && list_strays(job->mounter) < 0)
+		return reply_fail(reply, job->mounter->strays_count, "look through the arena");
 	r = worker_start(job->mounter, job, function);
 	return r < 0 ? reply_fail(reply, r, "start a worker") : 0;
 }

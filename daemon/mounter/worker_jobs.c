@@ -349,17 +349,11 @@ static void sweep_one(const struct job *job, const char *name)
 /* What a mounter left behind whose broker died in the middle of an operation. */
 int job_sweep(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
-	char names[64][DELIVERY_HEX_SIZE];
-	int count;
+	const struct mounter *mounter = job->mounter;
 
 	(void)ret_fd;
-	do {
-		count = arena_strays(job->mounter, names, 64);
-		if (count < 0)
-			return reply_fail(reply, count, "look through the arena");
-		for (int i = 0; i < count; i++)
-			sweep_one(job, names[i]);
-		reply->values[0] += (uint64_t)count;
-	} while (count == 64);
+	for (int i = 0; i < mounter->strays_count; i++)
+		sweep_one(job, mounter->strays[i]);
+	reply->values[0] = (uint64_t)mounter->strays_count;
 	return 0;
 }

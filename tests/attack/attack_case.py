@@ -93,6 +93,7 @@ class Target:
         self.mayfly.start()
         self.mayfly.put("prod/pw", self.secret)
         self.engine.docker("volume", "create", "-d", self.plugin, self.volume)
+        self.engine.known_volumes.append(self.volume)
         self.has_volume = True
         return self
 

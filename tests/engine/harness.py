@@ -19,6 +19,7 @@ BUSYBOX = "/bin/busybox"
 COMMANDS = "sh cat ls id mount umount sleep env stat true false touch echo ps dd cp mkdir chmod kill wc head test mv ln rm find".split()
 IMAGE = "mayfly-test:1"
 USER = 64999  # the broker's uid in tests: no account has it
+REMAPPED_FROM = 200000
 
 
 def need(condition, what):
@@ -60,32 +61,60 @@ def processes_below(pid):
     return found
 
 
-def mounts():
-    return pathlib.Path("/proc/self/mounts").read_text()
+def mounts(pid="self"):
+    return pathlib.Path(f"/proc/{pid}/mounts").read_text()
+
+
+def plugin_name(tag="test"):
+    """Sockets of plugins lie in one directory of the host, whatever else is ours alone."""
+    return f"mayfly-{tag}-{os.getpid()}"
+
+
+def end_processes_of(directory):
+    """Kills what carries DIRECTORY in its command line and what descends from it: a container whose shim outlived its
+    engine has no other name of ours."""
+    marked = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(entry.name) != os.getpid() and str(directory).encode() in (entry / "cmdline").read_bytes():
+                marked += reversed(processes_below(int(entry.name)))
+    for pid in marked:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class Engine:
-    """dockerd with directories of its own. cgroup 2: in a mount namespace of its own, where /sys/fs/cgroup is version 2."""
+    """dockerd with directories of its own. cgroup 2: in a mount namespace of its own, where /sys/fs/cgroup is version 2.
+    remapped: with a user namespace for its containers, whose uids begin at REMAPPED_FROM."""
 
-    def __init__(self, cgroup=1, arguments=(), directory=None):
+    def __init__(self, cgroup=1, arguments=(), directory=None, remapped=False):
         need(os.geteuid() == 0, "it needs root")
         need(shutil.which("dockerd") and os.path.exists(BUSYBOX), "there is no dockerd or busybox-static")
-        self.cgroup, self.arguments = cgroup, list(arguments)
+        need(not remapped or os.path.exists("/etc/subuid"), "there is no /etc/subuid")
+        self.cgroup, self.arguments, self.remapped = cgroup, list(arguments), remapped
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="mayfly-engine-"))
+        self.directory.chmod(0o755)
         self.socket = self.directory / "docker.sock"
         self.data_root = self.directory / "data"
         self.exec_root = self.directory / "run"
-        self.plugins = set()  # volume drivers that are ours
         self.process = None
+        self.known_volumes = []
 
     def command(self):
         dockerd = ["dockerd", "--data-root", self.data_root, "--exec-root", self.exec_root, "-p",
                    self.directory / "docker.pid", "-H", f"unix://{self.socket}", "--bridge=none", "--iptables=false",
                    "--ip-forward=false", *self.arguments]
-        if self.cgroup == 1:
+        prepare = []
+        if self.cgroup == 2:
+            prepare += ["umount -l /sys/fs/cgroup", "mount -t cgroup2 none /sys/fs/cgroup"]
+        if self.remapped:
+            ids = self.directory / "subid"
+            ids.write_text(f"nobody:{REMAPPED_FROM}:65536\nnogroup:{REMAPPED_FROM}:65536\n")
+            prepare += [f"mount --bind {ids} /etc/subuid", f"mount --bind {ids} /etc/subgid"]
+            dockerd.append("--userns-remap=nobody:nogroup")
+        if not prepare:
             return dockerd
-        mount_v2 = "umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\""
-        return ["unshare", "-m", "--propagation", "private", "sh", "-c", mount_v2, "sh", *dockerd]
+        return ["unshare", "-m", "--propagation", "private", "sh", "-c", "; ".join([*prepare, 'exec "$@"']), "sh", *dockerd]
 
     def start(self, wait=True):
         self.log = open(self.directory / "dockerd.log", "ab")
@@ -150,36 +179,34 @@ class Engine:
             self.docker("rm", "-f", *ids, check=False)
 
     def remove_volumes(self):
-        # An engine lists the volumes of every plugin on the host: those of other tests are not ours to remove, and a plugin
-        # of theirs that was stopped on purpose would be waited for.
-        for driver in ("local", *self.plugins):
-            for volume in self.docker("volume", "ls", "-q", "-f", f"driver={driver}").stdout.split():
-                self.docker("volume", "rm", "-f", volume, check=False)
+        """Those that this engine knows by itself: to list all it would ask every plugin of the host, also a dead one."""
+        names = self.known_volumes
+        self.known_volumes = []
+        if names:
+            self.docker("volume", "rm", "-f", *names, check=False)
 
     def stop(self, how=signal.SIGTERM):
         if self.process and self.process.poll() is None:
+            below = processes_below(self.process.pid)[1:]
             self.process.send_signal(how)
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+            # containerd dies with it, but while nobody has reaped it the next dockerd takes it for alive.
+            wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below), "its processes are gone", 30)
         self.log.close()
 
     def close(self):
         everything = processes_below(self.process.pid) if self.process else []
-        # Volumes go with the directory; the engine would wait 15 s for a plugin that has ended.
         with contextlib.suppress(Exception):
             self.remove_containers()
         self.stop()
         for pid in everything[1:]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        # Containers whose shims outlived the engine (live-restore, kill -9).
-        for directory in pathlib.Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if str(self.directory).encode() in (directory / "cmdline").read_bytes():
-                    os.kill(int(directory.name), signal.SIGKILL)
+        end_processes_of(self.directory)
         time.sleep(0.1)
         for line in reversed(mounts().splitlines()):
             where = line.split()[1]
@@ -191,11 +218,10 @@ class Engine:
 class Mayfly:
     """mayflyd below a directory of its own, serving one engine (or several) under a plugin name of its own."""
 
-    def __init__(self, engines, plugin_names=("mayfly-test",), build=BUILD, environment="prod", wrapper=(), config=None):
+    def __init__(self, engines, plugin_names=None, build=BUILD, environment="prod", wrapper=(), config=None):
+        plugin_names = plugin_names or [f"{plugin_name()}-{i}" for i in range(len(engines))]
         self.engines, self.plugin_names, self.build = engines, plugin_names, build
         self.wrapper = list(wrapper)
-        for engine, name in zip(engines, plugin_names):
-            engine.plugins.add(name)
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-root-"))
         self.root.chmod(0o755)
         self.environment = environment
@@ -318,6 +344,7 @@ class Mayfly:
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        end_processes_of(self.root)
         if os.environ.get("MAYFLY_TEST_LOGS"):
             print(self.log_text())
         for line in reversed(mounts().splitlines()):
@@ -339,17 +366,22 @@ class EngineCase(unittest.TestCase):
     """Tests against one engine for the class and a Mayfly that they share; containers are removed between tests."""
 
     cgroup = 1
+    remapped = False
     engine_arguments = ()
-    plugin = "mayfly-test"
+    plugin = plugin_name()
     build = BUILD
 
     @classmethod
+    def make_mayfly(cls):
+        return Mayfly([cls.engine], [cls.plugin], cls.build)
+
+    @classmethod
     def setUpClass(cls):
-        cls.engine = Engine(cls.cgroup, cls.engine_arguments)
+        cls.engine = Engine(cls.cgroup, cls.engine_arguments, remapped=cls.remapped)
         cls.addClassCleanup(cls.engine.close)
         cls.engine.start()
         cls.engine.import_image()
-        cls.mayfly = Mayfly([cls.engine], [cls.plugin], cls.build)
+        cls.mayfly = cls.make_mayfly()
         cls.addClassCleanup(cls.mayfly.close)
         cls.mayfly.start()
 
@@ -359,4 +391,5 @@ class EngineCase(unittest.TestCase):
 
     def volume(self, name="secrets", *options):
         self.engine.docker("volume", "create", "-d", self.plugin, *options, name)
+        self.engine.known_volumes.append(name)
         return name

@@ -23,7 +23,6 @@ class NoEngine:
 
     socket = "/nonexistent/docker.sock"
     exec_root = "/nonexistent/run"
-    plugins = set()
 
 
 def plugin_name(tag):

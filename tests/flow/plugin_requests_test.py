@@ -48,10 +48,16 @@ class PluginRequests(alone.AloneCase):
         return answer
 
     def test_an_empty_body_is_refused_where_a_name_is_needed(self):
-        for endpoint in ("Create", "Remove", "Get", "Path", "Mount", "Unmount"):
+        for endpoint in ("Create", "Remove", "Path", "Mount", "Unmount"):
             with self.subTest(endpoint):
                 answer = self.sends(request(f"VolumeDriver.{endpoint}", b""), 400, "empty request")
                 self.assertIn("retry", answer.error)
+
+    def test_an_empty_get_is_not_answered(self):
+        """An error would tell the engine that the volume does not exist, and it would forget its driver."""
+        with self.mayfly.plugin() as plugin:
+            plugin.send(request("VolumeDriver.Get", b""))
+            self.assertTrue(plugin.ended())
 
     def test_an_empty_body_is_fine_where_none_is_needed(self):
         for endpoint, key in (

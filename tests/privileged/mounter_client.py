@@ -10,7 +10,8 @@ import subprocess
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 OPS = ["INVALID", "PROBE", "LIST", "MAKE", "FILE", "COMMIT", "MARK", "ATTACH", "SEAL", "LOCATE", "RETREAT",
-       "ATTACH_INSIDE", "WIPE", "FORGET", "COMPARE", "ENGINE_ROOT", "ADOPT"]
+       "ATTACH_INSIDE", "WIPE", "FORGET", "COMPARE", "ENGINE_ROOT", "ADOPT",
+       "SWEEP"]
 OP = {name: number for number, name in enumerate(OPS)}
 EMPTY, MADE, MARKED, ATTACHED, LOCATED, RELEASED, WIPED = (1 << n for n in range(7))
 PLAIN, KEEP_GUARD, ON_HOST_PATH, WITH_ENGINE = 1, 2, 4, 8

@@ -476,6 +476,24 @@ class MounterTest(unittest.TestCase):
         self.release(container, writer, waiting=self.mounter.next_event(0))
         self.assertEqual(container.told(), VALUE)
 
+    def test_the_directory_of_one_that_was_wiped_by_a_dead_mounter_is_removed(self):
+        os.close(self.arm())
+        self.call("WIPE")
+        self.die(with_arena=False)
+        self.assertTrue(os.path.isdir(self.host_path))
+        self.call("FORGET", flags=WITH_ENGINE, fds=[self.engine])
+        self.assertFalse(os.path.isdir(self.host_path))
+
+    def test_what_is_made_while_a_sweep_is_under_way_is_no_stray(self):
+        for _ in range(50):
+            delivery = os.urandom(32)
+            self.mounter.send("SWEEP")
+            self.mounter.send("MAKE", delivery=delivery, size_bytes=1 << 20, inodes=64)
+            self.assertEqual([self.mounter.receive().status for _ in range(2)], [0, 0])
+            self.assertIn(delivery.hex(), os.listdir(f"/proc/{self.mounter.process.pid}/root"))
+            self.call("WIPE", delivery=delivery)
+            self.call("FORGET", delivery=delivery)
+
     def test_what_is_not_the_one_is_not_adopted(self):
         writer = self.arm()
         container = self.container()
@@ -536,6 +554,23 @@ class MounterTest(unittest.TestCase):
         self.assertEqual(reply.status, -errno.ETIMEDOUT, reply)
         self.assertLess(time.monotonic() - begun, 4)
         self.call("LOCATE", name=container.target, fds=[container.pidfd])
+
+    def test_with_every_worker_hanging_a_wipe_waits_and_is_carried_out(self):
+        self.arm()
+        container = self.container("hanging")
+        held = [os.urandom(32) for _ in range(64)]
+        for delivery in held:
+            self.call("MAKE", delivery=delivery, size_bytes=1 << 20, inodes=64)
+            self.call("ATTACH", delivery=delivery, fds=[self.engine])
+        for delivery in held:
+            self.mounter.send("LOCATE", delivery=delivery, name="hanging/secrets", fds=[container.pidfd])
+        self.mounter.send("WIPE", delivery=self.delivery)
+        replies = {reply.delivery: reply for reply in (self.mounter.receive() for _ in range(65))}
+        self.assertEqual(replies[self.delivery].status, 0, replies[self.delivery])
+        self.assertEqual({replies[delivery].status for delivery in held}, {-errno.ETIMEDOUT})
+        for delivery in held:
+            self.call("WIPE", delivery=delivery)
+            self.call("FORGET", delivery=delivery)
 
 
 @unittest.skipUnless(os.path.exists(os.environ.get("MAYFLY_DENY_CALLS", "")), "needs the helper that denies calls")

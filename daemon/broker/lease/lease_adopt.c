@@ -106,20 +106,23 @@ static void find_again(struct lease *lease)
 	}
 }
 
+static void sweep(struct lease_context *context);
+
+/* Until there is nothing left: one sweep takes a limited number. */
 static void swept(const struct mounter_reply *reply, int fd, void *data)
 {
 	(void)fd;
-	(void)data;
-	if (reply->status == 0 && reply->values[0] > 0)
-		log_notice("wiped %llu deliveries that nobody has",
-			(unsigned long long)reply->values[0]);
+	if (reply->status < 0 || reply->values[0] == 0)
+		return;
+	log_notice("wiped %llu deliveries that nobody has", (unsigned long long)reply->values[0]);
+	sweep(data);
 }
 
 static void sweep(struct lease_context *context)
 {
 	struct mounter_request request = { .op = MOUNTER_OP_SWEEP };
 
-	(void)mounter_link_send(context->mounter, &request, NULL, 0, swept, NULL);
+	(void)mounter_link_send(context->mounter, &request, NULL, 0, swept, context);
 }
 
 static void finish_if_done(struct adoption *adoption)
@@ -327,7 +330,10 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 		adopt_released(lease, row);
 	} else {
 		lease->state = LEASE_ARMED;
-		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
+		/* As far as it was known whom it was armed for. */
+		(void)snprintf(lease->beginnings->bundled_id, sizeof lease->beginnings->bundled_id,
+			"%s", text_of(row, "container_id"));
+		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
 		if (lease->delivery.phase != PHASE_EMPTY)
 			adopted_one(lease);
 		else

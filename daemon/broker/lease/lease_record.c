@@ -76,7 +76,8 @@ static void saving_start(struct lease *lease, struct saving *saving)
 	serial_queue_add(&lease->context->savings, &saving->work);
 }
 
-/* Before it is known who has it: whose start is looked at, or the only candidate. */
+/* Before it is known who has it: whose start is looked at, the one that the runtime has named, or
+ * the only candidate. */
 static const struct container_facts *likely_container(const struct lease *lease)
 {
 	const struct lease_beginnings *beginnings = lease->beginnings;
@@ -85,7 +86,11 @@ static const struct container_facts *likely_container(const struct lease *lease)
 		return NULL;
 	if (beginnings->container.object)
 		return &beginnings->container;
-	return beginnings->candidates_count == 1 ? &beginnings->candidates[0] : NULL;
+	for (size_t i = 0; i < beginnings->candidates_count; i++)
+		if (beginnings->candidates_count == 1 ||
+			strcmp(beginnings->candidates[i].id, beginnings->bundled_id) == 0)
+			return &beginnings->candidates[i];
+	return NULL;
 }
 
 const char *lease_container_name(const struct lease *lease)

@@ -39,10 +39,8 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 	if (lease->group != GUARD_NO_GROUP)
 		lease->group = guard_shared_group(lease->context->guard);
 	lease->state = LEASE_RELEASED;
-	trail_add(lease_trail(lease), STEP_PASSED, "release",
-		"%zu file%s; the host path is empty again; opens of the container %s",
-		lease->beginnings->plan.files_count,
-		lease->beginnings->plan.files_count == 1 ? "" : "s",
+	trail_add(lease_trail(lease), STEP_PASSED, "retreat",
+		"the host path is empty again; opens of the container %s",
 		lease_keeps_guard(lease) ? "are asked for, each" : "cost nothing any more");
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");
@@ -79,6 +77,9 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 	/* From here on the start is verified: openers get their answer before the marks change
 	 * hands. */
 	lease->is_verified = true;
+	trail_add(lease_trail(lease), STEP_PASSED, "release", "%zu file%s written and sealed",
+		lease->beginnings->plan.files_count,
+		lease->beginnings->plan.files_count == 1 ? "" : "s");
 	/* The row too: from now on a restart has to find this container's files where they are. */
 	lease_save(lease);
 	lease_attest_waiting(lease);
@@ -318,6 +319,7 @@ static void on_verified(struct lease *lease)
 		lease_end(lease, "the container has ended before its files were released");
 		return;
 	}
+	deadline_cancel(&lease->deadline);
 	if (!decide(lease, facts, &plan, &is_same))
 		return;
 	if (!posture_holds(lease, &plan, &running)) {
@@ -442,12 +444,13 @@ static void look_at_bundle(struct lease *lease)
 	struct plan plan = { 0 };
 	bool is_same = false;
 
-	beginnings->is_bundle_due = false;
+	beginnings->has_new_bundle = false;
 	for (size_t i = 0; i < beginnings->candidates_count; i++)
 		if (strcmp(beginnings->candidates[i].id, beginnings->bundled_id) == 0)
 			named = &beginnings->candidates[i];
 	trail_add(lease_trail(lease), STEP_NOTED, "bundle",
 		"the runtime mounts this delivery into container %.12s", beginnings->bundled_id);
+	lease_save(lease);
 	if (!named)
 		/* Its start tells its facts; until then it keeps what is armed. */
 		return;
@@ -483,12 +486,14 @@ void lease_start_next(struct lease *lease)
 {
 	struct lease_beginnings *beginnings = lease->beginnings;
 
-	if (lease->state == LEASE_ARMED && !lease->is_waiting && beginnings->is_bundle_due)
-		look_at_bundle(lease);
-	if (lease->state != LEASE_ARMED || lease->is_waiting || lease->end_reason ||
+	if (lease->state != LEASE_ARMED || lease->is_waiting ||
 		!mounter_link_is_up(lease->context->mounter))
 		return;
-	if (take_start(beginnings, &beginnings->container))
+	if (beginnings->has_new_bundle)
+		look_at_bundle(lease);
+	/* Unless the bundle has brought something to do, or its refusal has ended the lease. */
+	if (lease->state == LEASE_ARMED && !lease->is_waiting && !lease->end_reason &&
+		take_start(beginnings, &beginnings->container))
 		verify(lease);
 }
 
@@ -531,6 +536,6 @@ void lease_on_bundle(struct lease *lease, const char *id, uint32_t uid, uint32_t
 	(void)snprintf(beginnings->bundled_id, sizeof beginnings->bundled_id, "%s", id);
 	beginnings->bundled_uid = uid;
 	beginnings->bundled_gid = gid;
-	beginnings->is_bundle_due = true;
+	beginnings->has_new_bundle = true;
 	lease_start_next(lease);
 }

@@ -141,6 +141,13 @@ void http_answer(struct http_exchange *exchange, int status, json_t *body)
 	handle_group_release(&exchange->group);
 }
 
+void http_hang_up(struct http_exchange *exchange)
+{
+	/* Nobody else is told that the client has gone. */
+	exchange->is_answering = false;
+	close_exchange(exchange);
+}
+
 /* Answers what is no request of ours, and closes: where it ends is not known. */
 static void answer_broken(struct http_exchange *exchange, int status)
 {

@@ -171,9 +171,8 @@ static void done_unlock(struct operator_job *job)
 
 	if (job->error)
 		return;
-	job->reply = json_pack("{s:O}", "waiting", broker->refused_while_locked);
-	json_decref(broker->refused_while_locked);
-	broker->refused_while_locked = json_array();
+	job->reply = json_pack("{s:o}", "waiting", broker_refused_names(broker));
+	json_object_clear(broker->refused_while_locked);
 	if (unlock_kind(job) == SLOT_HOST_KEY)
 		broker_problem(broker, "host key", NULL);
 	upkeep_start(broker);

@@ -44,6 +44,16 @@ void broker_locked_text(const struct broker *broker, char *text, size_t size)
 		(void)snprintf(text, size, "locked since boot; run `mayfly unlock`");
 }
 
+json_t *broker_refused_names(const struct broker *broker)
+{
+	json_t *names = json_array(), *name;
+	const char *id;
+
+	json_object_foreach (broker->refused_while_locked, id, name)
+		(void)json_array_append(names, name);
+	return names;
+}
+
 void broker_wake(struct broker *broker)
 {
 	/* Not from here: whoever calls may be in the middle of one of them. */

@@ -27,6 +27,8 @@ struct broker_engine {
 	char *name;
 	int plugin_socket; /* listening */
 	bool was_synchronised;
+	/* of engine_process.c: does mayfly-engine look at files from where the engine does? */
+	bool root_is_known, root_is_asked, root_is_outdated;
 };
 
 struct broker {
@@ -52,7 +54,7 @@ struct broker {
 	size_t jobs;  /* calls of operators under way */
 	int host_key; /* descriptor, or -1 */
 	char locked_since[32];
-	json_t *refused_while_locked; /* names of containers */
+	json_t *refused_while_locked; /* {id: name} of containers */
 	unsigned strangers;	      /* callers from containers */
 	uint64_t stranger_told_ms;
 	json_t *problems; /* {what it is about: a sentence} for `mayfly status` */
@@ -114,6 +116,9 @@ bool broker_caller_is_of_host(struct broker *broker, int socket, const char *whi
 uint64_t seconds_since_boot(void);
 /* RFC 3339 UTC. */
 void time_text(char text[32], int64_t unix_s);
+
+/* The names of the containers that were refused while it was locked; the caller's. */
+json_t *broker_refused_names(const struct broker *broker);
 
 /* "locked since boot 03:12; run `mayfly unlock`": what a refusal of a locked store says. */
 void broker_locked_text(const struct broker *broker, char *text, size_t size);

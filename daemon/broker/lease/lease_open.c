@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* Denied openers are recorded one by one at first, then summed up: a flood must not fill the disk.
  */
@@ -135,27 +134,13 @@ static void on_late_attestation(struct opener *opener)
 	record_denied(attestation->lease, opener, "it could not be attested within 10 s");
 }
 
-/* A file that was replaced while the opener waited, because the container has got others: it would
- * find nothing in it, and take that for the secret. */
-static bool is_replaced(const struct opener *opener)
-{
-	struct stat status;
-
-	return fstat(opener->fd, &status) != 0 || status.st_nlink == 0;
-}
-
 /* Two facts are read here; the third one, of the mount namespace, only the mounter may read. */
 static void attest(struct lease *lease, struct opener *opener)
 {
 	struct mounter_request request = { .op = MOUNTER_OP_COMPARE };
 	const int pidfds[2] = { lease->init.pidfd, opener->pidfd };
-	struct attestation *attestation;
+	struct attestation *attestation = calloc(1, sizeof *attestation);
 
-	if (is_replaced(opener)) {
-		deny(lease, opener, "the file has been replaced: opened again it is another one");
-		return;
-	}
-	attestation = calloc(1, sizeof *attestation);
 	if (!attestation) {
 		deny(lease, opener, "out of memory");
 		return;

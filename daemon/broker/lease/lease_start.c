@@ -58,9 +58,10 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 	if (!lease_step_done(lease))
 		return;
 	if (status == -EBUSY && lease->seal_attempts++ < SEAL_ATTEMPTS) {
-		/* Somebody opens it for writing: only a container that has remounted it can.
-		 * Whoever waits is denied, because a write open that merely waits counts as a
-		 * writer. */
+		/* Somebody opens it for writing: only a container that has remounted it can; or
+		 * whoever waits has a file that was replaced meanwhile, and a removed file in use
+		 * is -EBUSY, too. All are denied: a write open that merely waits counts as a
+		 * writer, and what was removed has nothing in it. */
 		lease_deny_waiting(lease);
 		lease->is_waiting = true;
 		if (delivery_seal(delivery, on_sealed) == 0)

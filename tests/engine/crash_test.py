@@ -8,7 +8,7 @@ import time
 import unittest
 
 from delivery_watch import DeliveryWatch, assert_emptied_in_time, assert_nothing_stale
-from harness import IMAGE, Engine, EngineCase, Mayfly, grant, plugin_name, wait_for
+from harness import IMAGE, Ending, Engine, EngineCase, Mayfly, grant, plugin_name, wait_for
 from held_start import READ, HeldStarts, hold
 
 SECRETS = {"web": "of web", "other": "of the other one"}
@@ -170,10 +170,10 @@ class Parts(CrashCase):
     def test_a_supervisor_that_is_killed_takes_the_others_with_it_and_leaves_the_containers_alone(self):
         watch = self.watch("web-runs")
         self.addCleanup(watch.close)
-        parts = [self.mayfly.child(name) for name in PARTS]
+        parts = Ending([self.mayfly.child(name) for name in PARTS])
         os.kill(self.mayfly.process.pid, signal.SIGKILL)
         self.mayfly.process.wait()
-        wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in parts), "the others have ended")
+        parts.wait("the others have ended")
         self.assertEqual(self.read("web-runs"), SECRETS["web"])
         self.mayfly.start()
         self.assert_adopted(watch)
@@ -234,9 +234,9 @@ class BetweenReadingAndAnswering(CrashCase):
         for part in ("mayfly-broker", "mayfly-mounter"):
             with self.subTest(stopped=part):
                 held = hold(self, "web")
-                pid = self.mayfly.kill(part, signal.SIGSTOP)
+                stopped = Ending([self.mayfly.kill(part, signal.SIGSTOP)])
                 self.assertLess(held.wait_answered(), 10)
-                wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "what stood still was ended")
+                stopped.wait("what stood still was ended")
                 print(f"# {part} stopped: {self.assert_own_or_denied(held)}")
                 self.wait_healthy()
                 self.engine.docker("rm", "-f", "web")

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import socket
@@ -59,6 +60,23 @@ def processes_below(pid):
             found += map(int, children)
             look += map(int, children)
     return found
+
+
+class Ending:
+    """Processes whose end is waited for. By descriptor: numbers are used again within seconds on a busy machine."""
+
+    def __init__(self, pids):
+        self.pidfds = []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                self.pidfds.append(os.pidfd_open(pid))
+
+    def wait(self, what, timeout=30):
+        try:
+            wait_for(lambda: len(select.select(self.pidfds, [], [], 0)[0]) == len(self.pidfds), what, timeout)
+        finally:
+            for pidfd in self.pidfds:
+                os.close(pidfd)
 
 
 def mounts(pid="self"):
@@ -187,15 +205,17 @@ class Engine:
 
     def stop(self, how=signal.SIGTERM):
         if self.process and self.process.poll() is None:
-            below = processes_below(self.process.pid)[1:]
+            below = Ending(processes_below(self.process.pid)[1:])
             self.process.send_signal(how)
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-            # containerd dies with it, but while nobody has reaped it the next dockerd takes it for alive.
-            wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below), "its processes are gone", 30)
+            below.wait("its processes have ended")
+            # The next dockerd takes whoever has these numbers by then for a containerd, or a dockerd, that is alive.
+            for stale in (self.exec_root / "containerd/containerd.pid", self.directory / "docker.pid"):
+                stale.unlink(missing_ok=True)
         self.log.close()
 
     def close(self):
@@ -330,11 +350,12 @@ class Mayfly:
     def kill_all(self):
         """As if the machine's OOM killer took every process of ours at once."""
         pids = processes_below(self.process.pid)
+        others = Ending(pids[1:])
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids[1:]), "all of Mayfly's processes are gone")
+        others.wait("all of Mayfly's processes have ended")
         self.log.close()
 
     def close(self):

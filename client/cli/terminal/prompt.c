@@ -86,7 +86,7 @@ bool prompt_is_possible(void)
 	return isatty(STDIN_FILENO);
 }
 
-static int read_hidden(struct secret *line, struct mayfly_error *err)
+static int read_hidden(const char *prompt, struct secret *line, struct mayfly_error *err)
 {
 	struct silence silence;
 	size_t length = 0;
@@ -94,6 +94,9 @@ static int read_hidden(struct secret *line, struct mayfly_error *err)
 
 	if (r < 0)
 		return r;
+	/* Not before: what is typed earlier is shown, or thrown away with the change of settings.
+	 */
+	say_aside("%s: ", prompt);
 	r = read_line(line->bytes, line->length, &length, err);
 	silence_end(&silence);
 	if (r == 0 && length >= PROMPT_LINE_MAX)
@@ -117,8 +120,7 @@ int prompt_hidden(
 		r = secret_new(arena, PROMPT_LINE_MAX + 2, &line, err);
 	if (r < 0)
 		return r;
-	say_aside("%s: ", prompt);
-	r = read_hidden(&line, err);
+	r = read_hidden(prompt, &line, err);
 	if (r < 0)
 		return r;
 	*ret_line = secret_take(&line);

@@ -10,13 +10,18 @@ import tempfile
 import time
 import unittest
 
-from host import TREE, Host
+from host import TREE, Host, have_own_plugin_directory
 
 sys.path.insert(0, str(TREE / "tests/engine"))
 import harness  # noqa: E402
 
 COMPOSE = TREE / ".cache/docker-compose"
 PLUGINS = pathlib.Path("/run/docker/plugins")
+
+
+def setUpModule():
+    harness.need(os.geteuid() == 0, "it needs root")
+    have_own_plugin_directory()
 
 
 class Demo:
@@ -74,7 +79,6 @@ class Demo:
 class Story(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        harness.need(os.geteuid() == 0, "it needs root")
         harness.need(shutil.which("dockerd"), "there is no dockerd")
 
     def demo(self, **environment):
@@ -107,11 +111,20 @@ class Story(unittest.TestCase):
 
     def test_a_mayfly_that_dies_fails_it_and_leaves_nothing(self):
         demo = self.demo()
-        demo.wait_until_said("has a database password")
+        demo.wait_until_said("== Another environment")
         killed = [pid for pid in harness.processes_below(demo.process.pid)
                   if b"/daemon/mayflyd" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()]
         self.assertEqual(len(killed), 1)
         os.kill(killed[0], signal.SIGKILL)
+        self.assertEqual(demo.end(), 1, demo.said())
+        self.assertIn("   NO   ", demo.said())
+        self.assertEqual(demo.left(), [])
+
+    def test_a_container_that_dies_fails_it_and_leaves_nothing(self):
+        demo = self.demo()
+        demo.wait_until_said("has a database password")
+        socket = next(demo.directory.glob("mayfly-demo.*/docker.sock"))
+        harness.run("docker", "-H", f"unix://{socket}", "rm", "-f", *harness.run("docker", "-H", f"unix://{socket}", "ps", "-q").stdout.split())
         self.assertEqual(demo.end(), 1, demo.said())
         self.assertIn("   NO   ", demo.said())
         self.assertEqual(demo.left(), [])

@@ -11,11 +11,17 @@ import unittest
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(TREE / "tests/engine"))
 import harness  # noqa: E402
+from host import have_own_plugin_directory  # noqa: E402
 from harness import Engine, Mayfly, run, wait_for  # noqa: E402
 
 EXAMPLES = TREE / "examples"
 COMPOSE = TREE / ".cache/docker-compose"
 VALUES = {"prod": "the prod password", "dev": "the dev password"}
+
+
+def setUpModule():
+    harness.need(os.geteuid() == 0, "it needs root")
+    have_own_plugin_directory()
 
 
 class Examples(unittest.TestCase):

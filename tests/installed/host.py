@@ -5,6 +5,7 @@ its own. Processes and cgroups are the host's own, since Mayfly refuses to run a
 name of its own: so all of them are found again at the end.
 """
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -16,6 +17,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import tempfile
 import termios
 import time
@@ -37,6 +39,17 @@ def need(condition, what):
     raise unittest.SkipTest(what)
 
 
+def have_own_plugin_directory():
+    """This process and its children see no volume driver but their own: an engine waits for each one that it finds, also for
+    those of other tests that are stopped or dead. In a mount namespace of our own, so nobody else sees it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x00020000) != 0:  # CLONE_NEWNS
+        raise OSError(ctypes.get_errno(), "make a mount namespace")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    pathlib.Path("/run/docker/plugins").mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/docker/plugins"], check=True)
+
+
 def cgroup_hierarchies():
     """Where cgroups are mounted: one place for version 2, one for each hierarchy of version 1 and of the hybrid."""
     with open("/proc/self/mounts", encoding="utf-8") as lines:
@@ -50,6 +63,8 @@ class Cgroup:
     def __init__(self, name):
         self.name = name
         self.places = [at / name for at in cgroup_hierarchies()]
+
+    def make(self):
         for place in self.places:
             place.mkdir()
             for file in ("cpuset.cpus", "cpuset.mems"):
@@ -79,7 +94,8 @@ class Cgroup:
             for directory in sorted(place.rglob("*"), key=lambda path: -len(path.parts)):
                 if directory.is_dir():
                     directory.rmdir()
-            place.rmdir()
+            if place.exists():
+                place.rmdir()
 
 
 class Terminal:
@@ -135,8 +151,12 @@ class Host:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-host-"))
         self.cgroup = Cgroup(f"mayfly-host-{os.getpid()}")
         self.first = None
+        # Cleans up when we are gone, however we went.
+        self.watcher = subprocess.Popen([sys.executable, __file__, self.cgroup.name, str(self.directory)], stdin=subprocess.PIPE,
+                                        start_new_session=True)
 
     def start(self):
+        self.cgroup.make()
         self.first = subprocess.Popen(
             ["unshare", "--mount", "--propagation", "private", "--net", "--uts", "--ipc",
              "bash", str(HERE / "copy-of-host.sh"), str(self.directory), str(TREE)],
@@ -181,7 +201,20 @@ class Host:
         if self.first:
             for stream in (self.first.stdin, self.first.stdout):
                 stream.close()
-        self.cgroup.end()
+        self.watcher.stdin.close()
+        status = self.watcher.wait(120)
         if self.first:
             self.first.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if status != 0:
+            raise AssertionError(f"the copy of this host left something behind: {self.cgroup.name}")
+
+
+def watch(cgroup, directory):
+    """Waits for the end of the test, then ends and removes what is of its copy."""
+    sys.stdin.read()
+    Cgroup(cgroup).end()
+    shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    watch(*sys.argv[1:])

@@ -92,8 +92,18 @@ def foreign_names(root):
                 yield f"{name}: knows the machine that it was written on"
 
 
+def unknown_suites(root):
+    """Whoever adds a suite says what it proves."""
+    text = (root / "tests/README.md").read_text(encoding="utf-8")
+    for file in sorted((root / "tests").rglob("meson.build")):
+        for suite in sorted(set(re.findall(r"suite: '([a-z]+)'", file.read_text()))):
+            if f"`{suite}`" not in text:
+                yield f"tests/README.md: suite `{suite}` of {file.relative_to(root)} is not explained"
+
+
 def main(root):
-    wrong = [complaint for check in (broken_links, broken_paths, missing_keys, wrong_examples, foreign_names) for complaint in check(root)]
+    checks = (broken_links, broken_paths, missing_keys, wrong_examples, unknown_suites, foreign_names)
+    wrong = [complaint for check in checks for complaint in check(root)]
     print(f"{len(documents(root))} documents, {len(wrong)} complaints")
     print("\n".join(wrong))
     return 1 if wrong else 0

@@ -59,7 +59,7 @@ class Pasted(unittest.TestCase):
                 position = found.end()
 
     def refusal(self, *options):
-        result = self.host.run(f"docker run --rm --name refused --network none {' '.join(options)} shop/web true", check=False)
+        result = self.host.run(f"docker volume create -d mayfly reasons >/dev/null; docker run --rm --name refused --network none {' '.join(options)} shop/web true", check=False)
         self.assertNotEqual(result.returncode, 0, result.stdout)
         return result.stdout
 
@@ -77,18 +77,18 @@ class Pasted(unittest.TestCase):
     def test_the_table_has_the_words_for_a_container_without_a_grant(self):
         # With the labels that Compose would give it.
         labels = "--label com.docker.compose.project=store --label com.docker.compose.service=web"
-        self.assert_in_table(self.refusal(labels, "-v shop_secrets:/run/secrets:ro"), "mayfly: no grant matches")
+        self.assert_in_table(self.refusal(labels, "-v reasons:/run/secrets:ro"), "mayfly: no grant matches")
 
     def test_the_table_has_the_words_for_a_secret_that_is_missing(self):
         self.host.run("mayfly allow --name refused --secret nothing --grant missing --yes")
         self.addCleanup(self.host.run, "mayfly forbid missing --yes")
-        said = self.refusal("-v shop_secrets:/run/secrets:ro").replace("nothing", "db-password").replace("missing", "G")
+        said = self.refusal("-v reasons:/run/secrets:ro").replace("nothing", "db-password").replace("missing", "G")
         self.assert_in_table(said, "mayfly: grant G: prod/db-password does not exist")
 
     def test_the_table_has_the_words_for_a_container_in_the_wrong_posture(self):
         self.host.run("mayfly allow --name refused --secret db-password=other --grant posture --yes")
         self.addCleanup(self.host.run, "mayfly forbid posture --yes")
-        self.assert_in_table(self.refusal("--pid host -v shop_secrets:/run/secrets:ro"), "mayfly: grant G refuses a container")
+        self.assert_in_table(self.refusal("--pid host -v reasons:/run/secrets:ro"), "mayfly: grant G refuses a container")
 
     def test_the_table_has_the_words_for_a_locked_store(self):
         # Behind the two minutes after a boot, in which a start would wait.
@@ -96,7 +96,15 @@ class Pasted(unittest.TestCase):
             self.skipTest("the machine has just booted")
         self.host.run("mayfly lock")
         self.addCleanup(self.host.run, "mayfly unlock")
-        self.assert_in_table(self.refusal("-v shop_secrets:/run/secrets:ro"), "mayfly: locked since")
+        self.assert_in_table(self.refusal("-v reasons:/run/secrets:ro"), "mayfly: locked since")
+
+    def test_the_lines_of_the_compose_example_work_when_pasted(self):
+        # As on a host where nobody has done it yet.
+        self.host.run("mayfly rm prod/db-password --purge --yes && mayfly rm prod/api-key --purge --yes && mayfly forbid shop-web --yes")
+        self.terminal.paste("cd /root/mayfly && rm -rf shop")
+        self.addCleanup(self.terminal.paste, "docker-compose down -v")
+        self.paste((TREE / "examples/compose/README.md").read_text(encoding="utf-8"))
+        self.host.run("until docker logs shop_web_1 2>&1 | grep 'a database password of 32 characters'; do sleep 0.1; done")
 
     def test_every_verb_that_is_named_exists(self):
         names = set(self.host.run("mayfly help --names").stdout.split("\n"))

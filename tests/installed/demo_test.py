@@ -138,7 +138,7 @@ class BesideAnEngine(unittest.TestCase):
         self.addCleanup(host.close)
         host.start()
         tree = host.copy_tree()
-        build = os.environ["MAYFLY_BUILD"]
+        build = harness.BUILD
         host.run(f"""
             (dockerd >/var/log/dockerd.log 2>&1 &)
             until docker version >/dev/null 2>&1; do sleep 0.1; done

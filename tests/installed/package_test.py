@@ -124,6 +124,7 @@ class MesonInstall(unittest.TestCase):
             self.assertEqual(os.readlink(prefix / "sbin/mayflyd"), "/usr/local/libexec/mayfly/mayflyd")
             for program in PROGRAMS:
                 self.assertTrue(os.access(prefix / program.removeprefix("usr/"), os.X_OK), program)
+            self.assertEqual(len(list((prefix / "libexec/mayfly").iterdir())), 4, "test programs are not installed")
             unit = (prefix / "lib/systemd/system/mayfly.service").read_text()
             self.assertIn("ExecStart=/usr/local/libexec/mayfly/mayflyd\n", unit)
             self.assertNotRegex(unit, r"@\w+@")

@@ -246,6 +246,7 @@ int service_facts_read(const char *file, const char *service, const char *projec
 	MAYFLY_CLEANUP(text_list_done) struct text_list options = { 0 };
 	const struct config_request request = { .options = &options, .normalize = true };
 	AUTO_JSON json_t *model = NULL;
+	struct mayfly_error old;
 	int r = compose_command_find(&command, err);
 
 	config_options(file, project, &options);
@@ -257,6 +258,8 @@ int service_facts_read(const char *file, const char *service, const char *projec
 		r = settle_project(&facts, &command, &request, file, project, err);
 	if (r < 0)
 		return r;
+	facts.compose = compose_command_text(&command);
+	facts.compose_is_old = compose_command_require(&command, &old) < 0;
 	if (!facts.project[0])
 		return error_set(
 			err, -EINVAL, "the project's name is not known\ngive --project-name NAME");

@@ -58,12 +58,24 @@ static void print_decision(json_t *decision)
 		print_step(step);
 }
 
+/* Without a name the newest refusal was asked for; that there is none is an answer. */
+static int tell_no_refusal(const struct cli *cli)
+{
+	if (cli->json)
+		return print_json(json_pack("{s:n}", "decision"));
+	say("Nothing was refused. `mayfly explain CONTAINER` explains what a container got.\n");
+	return CLI_DONE;
+}
+
 int explain_run(struct cli *cli, struct mayfly_error *err)
 {
+	const char *container = cli->arguments->words[0];
 	AUTO_JSON json_t *reply = NULL;
-	int r = operator_ask(cli, "Explain",
-		json_made(json_pack("{s:s*}", "container", cli->arguments->words[0])), &reply, err);
+	int r = operator_ask(cli, "Explain", json_made(json_pack("{s:s*}", "container", container)),
+		&reply, err);
 
+	if (r == -ENOENT && !container)
+		return tell_no_refusal(cli);
 	if (r < 0)
 		return r;
 	if (cli->json)

@@ -111,6 +111,7 @@ ROWS = [
     ("policy show", ["policy", "show", "shop-web"], {"ShowPolicy": {"grants": [GRANT]}}, ("ShowPolicy", {"grant": "shop-web"}), "a as b: uid 5", 0, None),
     ("policy reload", ["policy", "reload"], {"Reload": {"grants": 3, "restart_needed": ["user"]}}, ("Reload", {}), "3 grants", 0, None),
     ("explain", ["explain"], {"Explain": {"decision": DECISION}}, ("Explain", {}), "  no    match", 0, None),
+    ("explain", ["explain"], {"Explain": Error("NotFound", {"text": "nothing was refused"})}, ("Explain", {}), "Nothing was refused.", 0, {"decision": None}),
     ("explain", ["explain", "web"], {"Explain": {"decision": DECISION}}, ("Explain", {"container": "web"}), "refused", 0, None),
     ("status", ["status"], {"Status": STATUS}, ("Status", {}), "connected, version 28.5.2", 0, None),
     ("status", ["status", "--check"], {"Status": STATUS}, ("Status", {}), "MAYFLY OK - unlocked | secrets=12", 0, None),

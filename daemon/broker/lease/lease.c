@@ -3,6 +3,7 @@
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_review.h"
+#include "daemon/broker/lease/lease_steps.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 

@@ -2,11 +2,12 @@
  *
  * Glossary
  *   candidate   a container that may be the one that mounts: it uses the volume, does not run, and
- * is being started armed       attached with placeholders and guarded: opens wait start       the
- * engine says that a container has started: claimed until the delivery is found in it verified the
- * delivery's superblock is at the container's target in its init's mount namespace: the proof of
- * who has it released    written, sealed, open to that container
- *
+ *               is being started
+ *   armed       attached with placeholders and guarded: opens wait
+ *   start       the engine says that a container has started: claimed until the delivery is found in it
+ *   verified    the delivery's superblock is at the container's target in its init's mount namespace:
+ *               the proof of who has it
+ *   released    written, sealed, open to that container
  *   beginnings  what only the way to the release needs; a released lease has none
  *   holder      the container that has it, once the start is verified
  *
@@ -14,7 +15,7 @@
  * written -> sealed -> openers answered -> retreat -> released -> lease_end -> wiped -> forgotten.
  * Each step is asynchronous and one at a time; an end that is wanted meanwhile waits for the step's
  * completion. lease_start.c has the steps of a start, lease_open.c the openers, lease_adopt.c what
- * is found after a restart. Loop thread only. */
+ * is found after a restart; lease_steps.h is what they share. Loop thread only. */
 #pragma once
 
 #include "daemon/broker/delivery/delivery.h"
@@ -179,21 +180,6 @@ struct lease *lease_find_by_device(struct lease_context *context, uint64_t devic
 /* True while its container is known to live. */
 bool lease_is_alive(const struct lease *lease);
 
-/* Ends the lease when its container's init ends. */
-bool lease_watch_init(struct lease *lease);
-
-/* Looks at the next start that was told, if nothing else is under way. */
-void lease_start_next(struct lease *lease);
-void lease_keep_start(struct lease *lease, const struct container_facts *facts);
-
-/* The start under way is the holder's: the names that are kept. -ENOMEM. */
-int lease_set_holder(struct lease *lease, const char *id, const char *name, const char *image_id,
-	const char *target);
-void lease_clear_holder(struct lease *lease);
-
-/* Frees what only the way to the release needed. */
-void lease_forget_beginnings(struct lease *lease);
-
 /* Where steps for `explain` go; NULL once released: what was decided is written down then. */
 struct trail *lease_trail(struct lease *lease);
 
@@ -204,14 +190,6 @@ struct policy_question lease_question(
 /* The delivery that gets the files: the one at the mount, or the one that comes over it. */
 struct delivery *lease_filled(struct lease *lease);
 
-/* Writes and seals at Mount, then calls ON_FILLED. See lease_unguarded.c. */
-void lease_fill_at_mount(struct lease *lease, delivery_done_function *on_filled);
-/* Makes, writes, seals and moves over the target, then calls ON_FILLED. */
-void lease_fill_inside(struct lease *lease, delivery_done_function *on_filled);
-
-/* For lease_*.c: called first in each completion of a step. True when the lease is to go on; false
- * when its end was wanted meanwhile and has begun. */
-bool lease_step_done(struct lease *lease);
 /* The container may not have it. Denies who waits, records, and lets the empty delivery stay until
  * the container's end. */
 void lease_refuse(struct lease *lease, const char *why);

@@ -1,6 +1,7 @@
 #include "daemon/broker/lease/lease_review.h"
 
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_steps.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* A start, from the engine's claim to the released delivery. Read from the bottom: each step names
  * the next. */
-#include "daemon/broker/lease/lease.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_steps.h"
 #include "daemon/broker/policy/posture.h"
 #include "proto/log.h"
 

@@ -17,6 +17,7 @@ BROKER_RANKS = {
     "daemon/broker/provider": 6,
     "daemon/broker/delivery": 5,
     "daemon/broker/store": 5,
+    "daemon/broker/store/sqlite": 4,
     "daemon/broker/audit": 5,
     "daemon/broker/identity": 4,
     "daemon/broker/config": 3,

@@ -106,6 +106,7 @@ static size_t head_encode(const struct head *head, unsigned char *plain)
 	put_number(&cursor, 4, head->current);
 	put_number(&cursor, 4, head->next);
 	put_number(&cursor, 4, head->keep);
+	put_number(&cursor, 4, head->prepared);
 	put_number(&cursor, 8, (uint64_t)head->changed_unix_s);
 	put_number(&cursor, 8, (uint64_t)head->removed_unix_s);
 	put_number(&cursor, 4, head->version_count);
@@ -137,6 +138,7 @@ static int head_decode(unsigned char *plain, size_t length, struct head *head)
 	head->current = (uint32_t)get_number(&cursor, 4);
 	head->next = (uint32_t)get_number(&cursor, 4);
 	head->keep = (uint32_t)get_number(&cursor, 4);
+	head->prepared = (uint32_t)get_number(&cursor, 4);
 	head->changed_unix_s = (int64_t)get_number(&cursor, 8);
 	head->removed_unix_s = (int64_t)get_number(&cursor, 8);
 	head->version_count = (uint32_t)get_number(&cursor, 4);

@@ -2,16 +2,18 @@
  * Called with the store's mutex held. Keeps nothing.
  *
  * Glossary
- *   head      one secret: its name and, for each version, number, time, length and the version's
- * own random key. Wrapping those keys is sealing the head value     one version's bytes, sealed
- * with that key. Its row's number is the head's and the version's together sequence  a number that
- * no other writing of a head has; bound to the head ledger    one sealed row that accounts for all
- * others: how many heads and values, which slots, and the sum (modulo 2^256) over all heads of a
- * keyed hash of token, id and sequence. A head that was taken out or replaced by an older one of
- * itself changes the sum; keeping it up to date costs two hashes, whatever the store's size */
+ *   head      one secret: its name and, for each version, number, time, length and the version's own
+ *             random key. Wrapping those keys is sealing the head
+ *   value     one version's bytes, sealed with that key. Its row's number is the head's and the
+ *             version's together
+ *   sequence  a number that no other writing of a head has; bound to the head
+ *   ledger    one sealed row that accounts for all others: how many heads and values, which slots, and
+ *             the sum (modulo 2^256) over all heads of a keyed hash of token, id and sequence. A head
+ *             that was taken out or replaced by an older one of itself changes the sum; keeping it up
+ *             to date costs two hashes, whatever the store's size */
 #pragma once
 
-#include "daemon/broker/store/sqlite_db.h"
+#include "daemon/broker/store/sqlite/sqlite_db.h"
 #include "daemon/broker/store/store_keys.h"
 
 #define TOKEN_BYTES	KEY_BYTES
@@ -45,7 +47,8 @@ struct head {
 	struct head_row row;
 	char name[MAYFLY_REFERENCE_MAX + 1];
 	uint32_t current;
-	uint32_t next; /* number of the next version; never used twice */
+	uint32_t next;	   /* number of the next version; never used twice */
+	uint32_t prepared; /* the version that waits for store_activate(), 0: none */
 	uint32_t keep;
 	int64_t changed_unix_s;
 	int64_t removed_unix_s;

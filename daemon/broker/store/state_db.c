@@ -1,6 +1,6 @@
 #include "daemon/broker/store/state_db.h"
 
-#include "daemon/broker/store/sqlite_db.h"
+#include "daemon/broker/store/sqlite/sqlite_db.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -68,6 +68,7 @@ struct secret_info {
 	uint32_t current;
 	uint32_t versions; /* kept now */
 	uint32_t keep;	   /* at most */
+	uint32_t prepared; /* the version that waits for store_activate(), 0: none */
 	int64_t changed_unix_s;
 	int64_t removed_unix_s; /* 0: not removed */
 };
@@ -136,15 +137,43 @@ int store_put(struct store *store, const struct secret_reference *reference,
 	const struct secret *value, bool stage, enum put_outcome *ret_outcome,
 	uint32_t *ret_version, struct mayfly_error *err);
 
-/* Which version. VERSION_PREVIOUS is the one before the current. Any other number is that version.
- */
+/* Which version. VERSION_PREVIOUS is the one before the current, VERSION_PREPARED the one that waits
+ * for store_activate(). Any other number is that version. */
 #define VERSION_CURRENT	 UINT32_MAX
 #define VERSION_PREVIOUS (UINT32_MAX - 1)
+#define VERSION_PREPARED (UINT32_MAX - 2)
 
 /* *RET_VALUE is the caller's. *RET_VERSION (NULL is fine) says which it was. Removed names are
  * -ENOENT. */
 int store_get(struct store *store, const struct secret_reference *reference, uint32_t version,
 	struct secret *ret_value, uint32_t *ret_version, struct mayfly_error *err);
+
+/* Stores a further version that nobody gets before store_activate(): durable, so that a value which
+ * another system has been told of is not lost with us. VALUE NULL: the bytes of the previous version
+ * again. At most one a secret (-EALREADY). *RET_OUTCOME is PUT_UNCHANGED for the current version's bytes
+ * (nothing is prepared), else PUT_STAGED. */
+int store_prepare(struct store *store, const struct secret_reference *reference,
+	const struct secret *value, enum put_outcome *ret_outcome, uint32_t *ret_version,
+	struct mayfly_error *err);
+/* Destroys the prepared version again. -ENOENT when there is none. */
+int store_discard(struct store *store, const struct secret_reference *reference,
+	uint32_t *ret_version, struct mayfly_error *err);
+
+struct store_change {
+	struct secret_reference reference;
+	uint32_t before; /* the version that was current */
+	uint32_t after;	 /* the one that is */
+};
+
+/* Makes the prepared versions of COUNT different secrets current, in one transaction: all or none.
+ * The version that was current is kept whatever the limit says: a roll back needs it. -ENOENT when one
+ * has nothing prepared. */
+int store_activate(
+	struct store *store, struct store_change *changes, size_t count, struct mayfly_error *err);
+/* The bytes of CHANGES[i].before become current again, as a further version AFTER, in one transaction.
+ * -EALREADY when one of them has meanwhile another current version than AFTER said. */
+int store_restore(
+	struct store *store, struct store_change *changes, size_t count, struct mayfly_error *err);
 
 /* Removing hides a name and keeps its versions until undelete (-ENOENT when it is hidden already);
  * purging destroys them, also those of a damaged record. *RET_VERSIONS: how many. */

@@ -136,6 +136,22 @@ int slot_try(struct store *store, enum slot_kind kind, const struct secret *key,
 	struct secret *ret_root, struct slot_row *ret_row, struct store_identity *ret_identity,
 	struct mayfly_error *err);
 
+/* 0 when VALUE has a length that is kept; -EINVAL, -EFBIG. */
+int value_check(const struct secret *value, struct mayfly_error *err);
+/* A secret that was not removed. */
+int find_live(const struct vault *vault, const struct secret_reference *reference,
+	struct head *head, struct mayfly_error *err);
+/* WANTED: a number or VERSION_*. */
+int choose_version(
+	struct head *head, uint32_t wanted, struct version **ret_version, struct mayfly_error *err);
+/* Destroys the oldest versions until at most KEEP are left, but never the prepared one. KEEP 0 is for a
+ * head that gets a version at once. */
+int destroy_oldest(const struct vault *vault, struct ledger *ledger, struct head *head,
+	uint32_t keep, uint32_t *ret_destroyed, struct mayfly_error *err);
+/* A version for VALUE behind the others of HEAD, with a key of its own: the current one from now on. */
+int append_version(const struct vault *vault, struct ledger *ledger, struct head *head,
+	const struct secret *value, struct mayfly_error *err);
+
 #define AUDIT_KEY_MAX 64
 
 /* The audit chain's first key in table `store`. */

@@ -10,6 +10,7 @@ static void info_of(const struct head *head, struct secret_info *ret_info)
 		.current = head->current,
 		.versions = head->version_count,
 		.keep = head->keep,
+		.prepared = head->prepared,
 		.changed_unix_s = head->changed_unix_s,
 		.removed_unix_s = head->row.is_removed ? head->removed_unix_s : 0,
 	};

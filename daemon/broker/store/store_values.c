@@ -5,7 +5,7 @@
 #include <sodium.h>
 #include <string.h>
 
-static int check_value(const struct secret *value, struct mayfly_error *err)
+int value_check(const struct secret *value, struct mayfly_error *err)
 {
 	if (value->length < 1)
 		return error_set(err, -EINVAL, "a value has at least one byte");
@@ -15,8 +15,7 @@ static int check_value(const struct secret *value, struct mayfly_error *err)
 	return 0;
 }
 
-/* A secret that was not removed. */
-static int find_live(const struct vault *vault, const struct secret_reference *reference,
+int find_live(const struct vault *vault, const struct secret_reference *reference,
 	struct head *head, struct mayfly_error *err)
 {
 	const int r = head_find(vault, reference, head, err);
@@ -40,25 +39,29 @@ static struct version *version_before(struct head *head, uint32_t number)
 	struct version *before = NULL;
 
 	for (uint32_t i = 0; i < head->version_count; i++)
-		if (head->versions[i].number < number)
+		if (head->versions[i].number < number && head->versions[i].number != head->prepared)
 			before = &head->versions[i];
 	return before;
 }
 
-static int choose_version(
+int choose_version(
 	struct head *head, uint32_t wanted, struct version **ret_version, struct mayfly_error *err)
 {
 	struct version *version = wanted == VERSION_CURRENT ? version_numbered(head, head->current)
 				  : wanted == VERSION_PREVIOUS ? version_before(head, head->current)
-							       : version_numbered(head, wanted);
+				  : wanted == VERSION_PREPARED
+					  ? version_numbered(head, head->prepared)
+					  : version_numbered(head, wanted);
 
 	if (version) {
 		*ret_version = version;
 		return 0;
 	}
-	if (wanted == VERSION_PREVIOUS || wanted == VERSION_CURRENT)
+	if (wanted >= VERSION_PREPARED)
 		return error_set(err, -ENOENT, "%s/%s has no %s version", head->row.set, head->name,
-			wanted == VERSION_PREVIOUS ? "previous" : "current");
+			wanted == VERSION_PREVIOUS   ? "previous"
+			: wanted == VERSION_PREPARED ? "prepared"
+						     : "current");
 	if (wanted > 0 && wanted < head->next)
 		return error_set(err, -ENOENT, "version %u of %s/%s was destroyed", wanted,
 			head->row.set, head->name);
@@ -90,28 +93,34 @@ int store_get(struct store *store, const struct secret_reference *reference, uin
 	return r;
 }
 
-/* Destroys the oldest versions until at most KEEP are left. */
-static int destroy_oldest(const struct vault *vault, struct ledger *ledger, struct head *head,
+int destroy_oldest(const struct vault *vault, struct ledger *ledger, struct head *head,
 	uint32_t keep, uint32_t *ret_destroyed, struct mayfly_error *err)
 {
-	const uint32_t too_many = head->version_count > keep ? head->version_count - keep : 0;
+	uint32_t too_many = head->version_count > keep ? head->version_count - keep : 0;
+	uint32_t kept = 0;
 
-	for (uint32_t i = 0; i < too_many; i++) {
-		const int r = value_delete(vault, head, &head->versions[i], err);
+	*ret_destroyed = 0;
+	for (uint32_t i = 0; i < head->version_count; i++) {
+		struct version *version = &head->versions[i];
+
+		if (too_many == 0 || version->number == head->prepared ||
+			(version->number == head->current && keep > 0)) {
+			head->versions[kept++] = *version;
+			continue;
+		}
+		const int r = value_delete(vault, head, version, err);
 
 		if (r < 0)
 			return r;
+		too_many--;
+		++*ret_destroyed;
 	}
-	head->version_count -= too_many;
-	memmove(head->versions, head->versions + too_many,
-		head->version_count * sizeof head->versions[0]);
-	ledger->values -= too_many;
-	*ret_destroyed = too_many;
+	head->version_count = kept;
+	ledger->values -= *ret_destroyed;
 	return 0;
 }
 
-/* A version for VALUE behind the others of HEAD, with a key of its own. */
-static int append_version(const struct vault *vault, struct ledger *ledger, struct head *head,
+int append_version(const struct vault *vault, struct ledger *ledger, struct head *head,
 	const struct secret *value, struct mayfly_error *err)
 {
 	struct version *version = &head->versions[head->version_count];
@@ -239,7 +248,7 @@ int store_put(struct store *store, const struct secret_reference *reference,
 	struct vault vault;
 	int r;
 
-	r = check_value(value, err);
+	r = value_check(value, err);
 	if (r < 0)
 		return r;
 	r = store_require_unlocked(store, &vault, &head, err);

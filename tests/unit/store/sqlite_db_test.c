@@ -1,4 +1,4 @@
-#include "daemon/broker/store/sqlite_db.h"
+#include "daemon/broker/store/sqlite/sqlite_db.h"
 
 #include "store_fixture.h"
 

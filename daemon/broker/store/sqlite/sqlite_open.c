@@ -1,4 +1,4 @@
-#include "daemon/broker/store/sqlite_db_internal.h"
+#include "daemon/broker/store/sqlite/sqlite_db_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* What sqlite_db.c and sqlite_open.c share; nobody else includes it. */
 #pragma once
 
-#include "daemon/broker/store/sqlite_db.h"
+#include "daemon/broker/store/sqlite/sqlite_db.h"
 
 struct db {
 	sqlite3 *handle;

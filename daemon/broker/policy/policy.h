@@ -77,6 +77,14 @@ enum grant_layout { LAYOUT_ATOMIC = 0, LAYOUT_PLAIN };
 /* The least that the grant accepts where the kernel has no permission events. */
 enum grant_release { RELEASE_DEFAULT = 0, RELEASE_GUARD, RELEASE_AFTER_START, RELEASE_MOUNT };
 
+/* What the application is told when its files have changed. */
+enum grant_telling {
+	TELLING_UNSAID = 0, /* nothing, and whoever rotates hears of it */
+	TELLING_NONE,	    /* nothing: it notices by itself */
+	TELLING_SIGNAL,
+	TELLING_RESTART,
+};
+
 struct policy_grant {
 	const char *name;
 	const char *file; /* base name of the policy file */
@@ -90,7 +98,11 @@ struct policy_grant {
 	enum grant_guard guard;
 	enum grant_layout layout;
 	enum grant_release release;
-	json_t *source; /* the grant as it stands in the file, for `policy show` */
+	enum grant_telling telling;
+	int signal;		  /* TELLING_SIGNAL */
+	const char *process;	  /* whose name is this gets it; NULL: the container's init */
+	uint32_t health_window_s; /* rollback_if_unhealthy_within; 0: none */
+	json_t *source;		  /* the grant as it stands in the file, for `policy show` */
 };
 
 struct policy {

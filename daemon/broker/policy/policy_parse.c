@@ -1,6 +1,8 @@
 #include "daemon/broker/policy/policy.h"
 
+#include "daemon/broker/config/duration.h"
 #include "daemon/broker/config/json_schema.h"
+#include "daemon/broker/config/signal_name.h"
 #include "daemon/broker/policy/policy_build.h"
 #include "proto/cleanup.h"
 #include "proto/secret_name.h"
@@ -9,6 +11,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define HEALTH_WINDOW_MAX_S 86400
 
 const char *build_string(struct policy_build *build, const char *text, size_t length)
 {
@@ -91,6 +95,40 @@ static void read_delivery(struct json_place place, struct policy_grant *grant)
 	grant->release = (enum grant_release)read_word(place, "release", releases);
 }
 
+static void read_telling(
+	struct policy_build *build, struct json_place place, struct policy_grant *grant)
+{
+	struct json_place telling;
+	const char *process;
+
+	if (!json_place_member(place, "on_rotate", &telling))
+		return;
+	if (json_is_string(telling.value)) {
+		grant->telling = strcmp(json_string_value(telling.value), "restart") == 0
+					 ? TELLING_RESTART
+					 : TELLING_NONE;
+		return;
+	}
+	grant->telling = TELLING_SIGNAL;
+	/* The schema has the names. */
+	grant->signal = signal_number(json_place_text(telling, "signal"));
+	process = json_place_text(telling, "process");
+	if (process)
+		grant->process = build_string(build, process, strlen(process));
+}
+
+static void read_health_window(
+	struct policy_build *build, struct json_place place, struct policy_grant *grant)
+{
+	const char *text = json_place_text(place, "rollback_if_unhealthy_within");
+
+	if (text && (!duration_parse(text, &grant->health_window_s) || grant->health_window_s < 1 ||
+			    grant->health_window_s > HEALTH_WINDOW_MAX_S))
+		complaint_at(build->complaints, place, NULL,
+			"grant %s: '%s' is no time within which to roll back: 1s to 24h",
+			grant->name, text);
+}
+
 static void read_set(
 	struct policy_build *build, struct json_place place, struct policy_grant *grant)
 {
@@ -165,6 +203,8 @@ static int add_grant(struct policy_build *build, const char *file, struct json_p
 	if (json_place_member(place, "require", &require))
 		grant.require = read_require(build, require);
 	read_delivery(place, &grant);
+	read_telling(build, place, &grant);
+	read_health_window(build, place, &grant);
 	/* The schema requires both. */
 	(void)json_place_member(place, "match", &match);
 	(void)json_place_member(place, "secrets", &secrets);

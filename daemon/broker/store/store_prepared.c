@@ -1,5 +1,5 @@
-/* Versions that are stored before they count, and changes of several secrets at once: what a rotation
- * asks of the store. */
+#include "daemon/broker/store/store_prepared.h"
+
 #include "daemon/broker/store/store_internal.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 #include "store_fixture.h"
 
+#include "daemon/broker/store/store_prepared.h"
 #include "unit_test.h"
 
 #include <errno.h>

@@ -44,11 +44,14 @@ enum mounter_op {
 	MOUNTER_OP_LOCATE,  /* name = target, + init's pidfd -> struct located */
 	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path
 			     */
-	MOUNTER_OP_ATTACH_INSIDE, /* name = target, + init's pidfd: read-only clone over the target
-				   */
+	MOUNTER_OP_ATTACH_INSIDE, /* name = target, + init's pidfd: read-only clone at the target;
+				     device: of the delivery that it may cover, 0: none; flags
+				     MAKE_TARGET */
+	MOUNTER_OP_DETACH_INSIDE, /* name = target, + init's pidfd: takes it away from there */
 	MOUNTER_OP_WIPE,	  /* overwrite, truncate, unlink, unmount */
 	MOUNTER_OP_FORGET,	  /* remove the host path's directory */
-	MOUNTER_OP_COMPARE,	  /* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE */
+	MOUNTER_OP_COMPARE,	  /* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE; flags
+				     LOOK_AT_CGROUPS -> WRITABLE_CGROUP */
 	MOUNTER_OP_ENGINE_ROOT, /* + engine's pidfd -> descriptor of its root directory (O_PATH) */
 	MOUNTER_OP_ADOPT, /* device, mount_id, generation, group, name = target, + init's pidfd (if
 			     it is in a container) and engine's (flag WITH_ENGINE): take up what a
@@ -60,8 +63,10 @@ enum mounter_op {
 enum mounter_request_flags {
 	MOUNTER_LAYOUT_PLAIN = 1 << 0,
 	MOUNTER_KEEP_GUARD = 1 << 1,
-	MOUNTER_ON_HOST_PATH = 1 << 2, /* ADOPT: still attached there */
-	MOUNTER_WITH_ENGINE = 1 << 3,  /* ADOPT: the last descriptor is the engine's pidfd */
+	MOUNTER_ON_HOST_PATH = 1 << 2,	  /* ADOPT: still attached there */
+	MOUNTER_WITH_ENGINE = 1 << 3,	  /* ADOPT: the last descriptor is the engine's pidfd */
+	MOUNTER_MAKE_TARGET = 1 << 4,	  /* ATTACH_INSIDE: directories that are missing */
+	MOUNTER_LOOK_AT_CGROUPS = 1 << 5, /* COMPARE: at the init's mount table too */
 };
 
 struct mounter_request {
@@ -96,6 +101,7 @@ enum mounter_reply_flags {
 	/* COMPARE */
 	MOUNTER_SAME_MOUNT_NAMESPACE = 1 << 16,
 	MOUNTER_SAME_PID_NAMESPACE = 1 << 17,
+	MOUNTER_WRITABLE_CGROUP = 1 << 18, /* the container can write to a cgroup file system */
 };
 
 /* At most one descriptor comes with a reply. */

@@ -1,6 +1,6 @@
 #include "daemon/mounter/delivery_files.h"
 
-#include "daemon/mounter/kernel_calls.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
 #include "proto/cleanup.h"
 
 #include <dirent.h>

@@ -3,8 +3,9 @@
 #include "daemon/mounter/arena.h"
 #include "daemon/mounter/deliveries.h"
 #include "daemon/mounter/guard_marks.h"
-#include "daemon/mounter/kernel_calls.h"
-#include "daemon/mounter/namespaces.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
+#include "daemon/mounter/kernel/mount_table.h"
+#include "daemon/mounter/kernel/namespaces.h"
 #include "daemon/mounter/tmpfs_mount.h"
 #include "daemon/mounter/worker.h"
 #include "proto/cleanup.h"
@@ -120,6 +121,12 @@ static int on_compare(const struct job *job, struct mounter_reply *reply, int *r
 		reply->flags |= MOUNTER_SAME_MOUNT_NAMESPACE;
 	if (init.pid == other.pid)
 		reply->flags |= MOUNTER_SAME_PID_NAMESPACE;
+	if (job->request->flags & MOUNTER_LOOK_AT_CGROUPS) {
+		const int pid = process_id(job->mounter->proc, job->descriptors.init);
+
+		if (pid < 0 || mount_table_has_writable_cgroup(job->mounter->proc, pid))
+			reply->flags |= MOUNTER_WRITABLE_CGROUP;
+	}
 	return 0;
 }
 
@@ -185,8 +192,11 @@ static const struct operation {
 		HERE_IF_HOST_NAMESPACE, 0, on_retreat },
 	/* Safe: our own tmpfs, read-only, onto a directory of that container, never in the host's
 	   namespace. */
-	[MOUNTER_OP_ATTACH_INSIDE] = { MOUNTER_OP_ATTACH_INSIDE, PHASE_MADE, PHASE_RELEASED,
-		IN_WORKER, 1, job_attach_inside },
+	[MOUNTER_OP_ATTACH_INSIDE] = { MOUNTER_OP_ATTACH_INSIDE, PHASE_BEFORE_ATTACH,
+		PHASE_RELEASED, IN_WORKER, 1, job_attach_inside },
+	/* Safe: only the mount of the id that was attached there, in that container. */
+	[MOUNTER_OP_DETACH_INSIDE] = { MOUNTER_OP_DETACH_INSIDE, PHASE_RELEASED, PHASE_KEEP,
+		IN_WORKER, 1, job_detach_inside },
 	/* Safe: removes only what is inside our own tmpfs, through our own mount. */
 	[MOUNTER_OP_WIPE] = { MOUNTER_OP_WIPE, PHASE_ANY_LIVE, PHASE_WIPED, IN_WORKER, 0,
 		job_wipe },

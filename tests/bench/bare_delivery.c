@@ -2,7 +2,7 @@
  * bare system calls, and beside it one append with fdatasync. What Mount is compared with.
  * bare_delivery DIRECTORY ROUNDS: prints a line a round: microseconds of the delivery and of the
  * append. DIRECTORY is on the disk that is asked about. Needs root. */
-#include "daemon/mounter/kernel_calls.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
 #include "proto/cleanup.h"
 
 #include <fcntl.h>

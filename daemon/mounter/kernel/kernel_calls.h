@@ -16,6 +16,10 @@ int open_beneath(int directory, const char *path, int flags, mode_t mode);
  * symbolic and magic links may not. For paths in a container. */
 int open_in_root(int directory, const char *path, int flags);
 
+/* Opens the single component NAME in DIRECTORY without leaving its mount: -EXDEV where another
+ * mount is on it. */
+int open_component(int directory, const char *name);
+
 /* Opens an absolute PATH of our own constants, from the root that the process has now. */
 int open_absolute(const char *path, int flags);
 
@@ -50,6 +54,9 @@ struct mount_facts {
 
 /* Of what DIRECTORY (O_PATH is enough) refers to. Does not block on our own tmpfs. */
 int mount_facts_get(int directory, struct mount_facts *ret_facts);
+
+/* The id that /proc/PID/mountinfo calls the mount behind DIRECTORY by. */
+int mount_id_reusable(int directory, uint64_t *ret_id);
 
 /* Finds, in the calling process's mount namespace, the mount of the file system DEVICE whose place
  * is exactly PATH (without a leading "/"), without walking there. kernel 6.8. Returns 0; -ENOENT;

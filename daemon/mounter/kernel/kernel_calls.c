@@ -1,4 +1,4 @@
-#include "daemon/mounter/kernel_calls.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
 
 #include "proto/cleanup.h"
 
@@ -76,6 +76,11 @@ int open_in_root(int directory, const char *path, int flags)
 {
 	return open_resolved(directory, path, flags, 0,
 		RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
+}
+
+int open_component(int directory, const char *name)
+{
+	return open_beneath(directory, name, O_PATH | O_DIRECTORY, 0);
 }
 
 int open_absolute(const char *path, int flags)
@@ -174,6 +179,16 @@ int mount_facts_get(int directory, struct mount_facts *ret_facts)
 		.mode = status.stx_mode,
 	};
 	return 0;
+}
+
+int mount_id_reusable(int directory, uint64_t *ret_id)
+{
+	struct statx status = { 0 };
+
+	if (statx(directory, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &status) != 0)
+		return -errno;
+	*ret_id = status.stx_mnt_id;
+	return status.stx_mask & STATX_MNT_ID ? 0 : -ENOSYS;
 }
 
 static bool is_mount_of(uint64_t mount_id, dev_t device, const char *path)

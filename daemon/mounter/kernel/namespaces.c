@@ -1,6 +1,6 @@
-#include "daemon/mounter/namespaces.h"
+#include "daemon/mounter/kernel/namespaces.h"
 
-#include "daemon/mounter/kernel_calls.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
@@ -12,9 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The pid behind PIDFD in our pid namespace, from /proc/self/fdinfo ("Pid:\t123"; -1 once it is
- * reaped). */
-static int pid_of(int proc, int pidfd)
+/* From /proc/self/fdinfo ("Pid:\t123"; -1 once it is reaped). */
+int process_id(int proc, int pidfd)
 {
 	char path[48], text[512];
 	AUTO_FD info = -1;
@@ -80,7 +79,7 @@ int namespaces_of(int proc, int pidfd, struct namespaces *ret_namespaces)
 {
 	struct namespaces found = { 0 };
 	AUTO_FD process = -1;
-	const int pid = pid_of(proc, pidfd);
+	const int pid = process_id(proc, pidfd);
 	char path[16];
 	int r;
 
@@ -96,7 +95,7 @@ int namespaces_of(int proc, int pidfd, struct namespaces *ret_namespaces)
 	if (r < 0)
 		return r;
 	/* The same process still: PROCESS was opened while PIDFD held this number. */
-	if (pid_of(proc, pidfd) != pid)
+	if (process_id(proc, pidfd) != pid)
 		return -ESRCH;
 	*ret_namespaces = found;
 	return 0;
@@ -114,7 +113,7 @@ int namespaces_of_self(int proc, struct namespaces *ret_namespaces)
 
 int mount_namespace_open(int proc, int pidfd)
 {
-	const int pid = pid_of(proc, pidfd);
+	const int pid = process_id(proc, pidfd);
 	AUTO_FD opened = -1;
 	char path[32];
 
@@ -122,7 +121,7 @@ int mount_namespace_open(int proc, int pidfd)
 		return pid;
 	(void)snprintf(path, sizeof path, "%d/ns/mnt", pid);
 	opened = open_proc_link(proc, path);
-	if (opened >= 0 && pid_of(proc, pidfd) != pid)
+	if (opened >= 0 && process_id(proc, pidfd) != pid)
 		return -ESRCH;
 	return fd_take(&opened);
 }

@@ -3,7 +3,7 @@
  * recycled pid is never believed. */
 #pragma once
 
-#include "daemon/mounter/mounter.h"
+#include <stdint.h>
 
 struct namespaces {
 	uint64_t mount, pid, ipc, cgroup; /* inode numbers in nsfs */
@@ -12,6 +12,9 @@ struct namespaces {
 /* Of the living process behind PIDFD; when its leader has exited already, of one of its threads.
  * -ESRCH when nothing of it lives. Needs CAP_SYS_PTRACE. */
 int namespaces_of(int proc, int pidfd, struct namespaces *ret_namespaces);
+
+/* The pid behind PIDFD in the host's pid namespace; -ESRCH once it is reaped. */
+int process_id(int proc, int pidfd);
 
 /* Of the calling process. */
 int namespaces_of_self(int proc, struct namespaces *ret_namespaces);

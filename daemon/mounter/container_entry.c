@@ -1,0 +1,34 @@
+#include "daemon/mounter/container_entry.h"
+
+#include <errno.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+
+int container_enter(const struct job *job, struct namespaces *found, struct mounter_reply *reply)
+{
+	int r = namespaces_of(job->mounter->proc, job->descriptors.init, found);
+
+	if (r < 0)
+		return reply_fail(reply, r, "look at the container's init");
+	if (found->mount == job->mounter->mount_namespace)
+		return reply_fail(reply, -EPERM, "its mount namespace is the host's");
+	r = mount_namespace_enter(job->descriptors.init);
+	return r < 0 ? reply_fail(reply, r, "enter the container's mount namespace") : 0;
+}
+
+void container_facts_fill(const struct job *job, const struct namespaces *found, int root,
+	struct mounter_reply *reply)
+{
+	struct statfs status;
+
+	reply->mount_namespace = found->mount;
+	reply->pid_namespace = found->pid;
+	if (found->pid == job->mounter->pid_namespace)
+		reply->flags |= MOUNTER_HOST_PID_NAMESPACE;
+	if (found->ipc == job->mounter->ipc_namespace)
+		reply->flags |= MOUNTER_HOST_IPC_NAMESPACE;
+	if (found->cgroup == job->mounter->cgroup_namespace)
+		reply->flags |= MOUNTER_HOST_CGROUP_NAMESPACE;
+	if (fstatfs(root, &status) == 0 && (status.f_flags & ST_RDONLY))
+		reply->flags |= MOUNTER_ROOT_READ_ONLY;
+}

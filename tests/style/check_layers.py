@@ -19,6 +19,7 @@ BROKER_RANKS = {
     "daemon/broker/store": 5,
     "daemon/broker/audit": 5,
     "daemon/broker/identity": 4,
+    "daemon/broker/wire": 3,
     "daemon/broker/config": 3,
     "daemon/broker/loop": 2,
 }

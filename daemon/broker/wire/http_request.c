@@ -1,4 +1,4 @@
-#include "daemon/broker/listen/http_request.h"
+#include "daemon/broker/wire/http_request.h"
 
 #include <errno.h>
 #include <stdlib.h>

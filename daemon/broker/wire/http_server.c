@@ -1,7 +1,8 @@
-#include "daemon/broker/listen/http_server.h"
+#include "daemon/broker/wire/http_server.h"
 
 #include "daemon/broker/loop/deadline.h"
 #include "daemon/broker/loop/socket_stream.h"
+#include "daemon/broker/wire/peer_process.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
 #include "proto/log.h"
@@ -12,13 +13,11 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define BUFFER_BYTES	  (HTTP_HEAD_MAX_BYTES + HTTP_BODY_MAX_BYTES)
 #define ANSWER_MAX_BYTES  (8 * 1024 * 1024) /* a list of all volumes */
 #define CLOSE_DEADLINE_MS 1000		    /* for a last answer that is not taken */
-#define SO_PEERPIDFD_6_5  77
 
 /* A connection, and the one request on it that is being answered. */
 struct http_exchange {
@@ -341,17 +340,9 @@ void *http_exchange_get(const struct http_exchange *exchange)
 
 int http_exchange_peer(const struct http_exchange *exchange, pid_t *ret_pid)
 {
-	struct ucred peer;
-	socklen_t length = sizeof peer;
-	int pidfd = -1;
+	bool is_proved;
 
-	if (getsockopt(exchange->stream.fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
-		return -errno;
-	*ret_pid = peer.pid;
-	length = sizeof pidfd;
-	if (getsockopt(exchange->stream.fd, SOL_SOCKET, SO_PEERPIDFD_6_5, &pidfd, &length) == 0)
-		return pidfd;
-	/* Before 6.5. The peer is the engine's long-lived process, and the connection is its. */
-	pidfd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
-	return pidfd < 0 ? -errno : pidfd;
+	/* Before 6.5 it is looked up by its number: it is the engine's long-lived process, and the
+	 * connection is its. */
+	return peer_process_open(exchange->stream.fd, ret_pid, &is_proved);
 }

@@ -4,7 +4,7 @@
  * connections: further ones wait in the kernel's queue. Loop thread only. */
 #pragma once
 
-#include "daemon/broker/listen/http_request.h"
+#include "daemon/broker/wire/http_request.h"
 #include "proto/error.h"
 
 #include <jansson.h>

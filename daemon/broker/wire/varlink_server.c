@@ -1,4 +1,4 @@
-#include "daemon/broker/listen/varlink_server.h"
+#include "daemon/broker/wire/varlink_server.h"
 
 #include "daemon/broker/loop/deadline.h"
 #include "daemon/broker/loop/socket_stream.h"
@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #define MESSAGE_DEADLINE_MS 10000
-#define UNREAD_MAX_BYTES    (16 * 1024 * 1024)
 #define READ_AT_ONCE	    16384
 
 /* A connection, and the one call on it. */
@@ -30,7 +29,9 @@ struct varlink_exchange {
 	size_t length, capacity;
 	struct fd_set_passed fds; /* of the message that is arriving */
 	bool is_answering, is_in_handler, is_oneway, wants_more;
-	void *state;
+	bool is_foreign;  /* another process has sent here: for good */
+	void *state;	  /* of the call */
+	void *connection; /* of the front */
 };
 
 struct varlink_server {
@@ -39,6 +40,7 @@ struct varlink_server {
 	uv_poll_t listening;
 	bool is_accepting;
 	int fd;
+	struct varlink_limits limits;
 	struct varlink_handler handler;
 	LIST_HEAD(, varlink_exchange) exchanges;
 	size_t count;
@@ -80,6 +82,8 @@ static void close_exchange(struct varlink_exchange *exchange)
 		exchange->server->handler.on_gone(
 			exchange, exchange->state, exchange->server->handler.data);
 	exchange->is_answering = false;
+	if (exchange->server->handler.on_disconnect)
+		exchange->server->handler.on_disconnect(exchange, exchange->server->handler.data);
 	socket_stream_close(&exchange->stream);
 	deadline_close(&exchange->deadline);
 	handle_group_release(&exchange->group);
@@ -134,6 +138,41 @@ void varlink_fail(struct varlink_exchange *exchange, const char *error, json_t *
 	json_decref(parameters);
 	call_is_over(exchange);
 	handle_group_release(&exchange->group);
+}
+
+void varlink_reply_text(struct varlink_exchange *exchange, const char *text, size_t length)
+{
+	char *copy = NULL;
+
+	handle_group_hold(&exchange->group);
+	if (exchange->is_answering && !exchange->is_oneway) {
+		copy = malloc(length);
+		if (copy)
+			memcpy(copy, text, length);
+		(void)send_text(exchange, copy ? 0 : -ENOMEM, copy, length);
+	}
+	call_is_over(exchange);
+	handle_group_release(&exchange->group);
+}
+
+void varlink_answer_service(struct varlink_exchange *exchange, const struct varlink_call *call,
+	const char *interface, const char *description)
+{
+	const char *asked = json_string_value(json_object_get(call->parameters, "interface"));
+
+	if (strcmp(call->method, "org.varlink.service.GetInfo") == 0)
+		varlink_reply(exchange,
+			json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "Mayfly", "product",
+				"mayfly-broker", "version", MAYFLY_VERSION, "url", "", "interfaces",
+				"org.varlink.service", interface));
+	else if (strcmp(call->method, "org.varlink.service.GetInterfaceDescription") != 0)
+		varlink_fail(exchange, VARLINK_ERROR_METHOD_NOT_FOUND,
+			json_pack("{s:s}", "method", call->method));
+	else if (asked && strcmp(asked, interface) == 0)
+		varlink_reply(exchange, json_pack("{s:s}", "description", description));
+	else
+		varlink_fail(exchange, VARLINK_ERROR_INTERFACE_NOT_FOUND,
+			json_pack("{s:s}", "interface", asked ? asked : ""));
 }
 
 bool varlink_continue(struct varlink_exchange *exchange, json_t *parameters)
@@ -192,6 +231,11 @@ static void serve(struct varlink_exchange *exchange)
 	handle_group_hold(&exchange->group);
 	while (!exchange->group.is_ending && !exchange->is_answering && serve_one(exchange))
 		continue;
+	if (exchange->length == 0) {
+		free(exchange->buffer);
+		exchange->buffer = NULL;
+		exchange->capacity = 0;
+	}
 	handle_group_release(&exchange->group);
 }
 
@@ -224,6 +268,21 @@ static bool keep_fds(struct varlink_exchange *exchange, struct fd_set_passed *fd
 	return true;
 }
 
+static ssize_t receive(struct varlink_exchange *exchange, struct fd_set_passed *fds)
+{
+	const struct varlink_handler *handler = &exchange->server->handler;
+	struct message_sender sender;
+	const ssize_t received =
+		fd_receive_from(exchange->stream.fd, exchange->buffer + exchange->length,
+			exchange->capacity - exchange->length, fds, &sender);
+
+	if (received > 0 && handler->is_connector &&
+		!handler->is_connector(exchange, &sender, handler->data))
+		exchange->is_foreign = true;
+	fd_close_p(&sender.pidfd);
+	return received;
+}
+
 static void on_readable(struct socket_stream *stream)
 {
 	struct varlink_exchange *exchange = container_of(stream, struct varlink_exchange, stream);
@@ -234,8 +293,7 @@ static void on_readable(struct socket_stream *stream)
 		close_exchange(exchange);
 		return;
 	}
-	received = fd_receive(stream->fd, exchange->buffer + exchange->length,
-		exchange->capacity - exchange->length, &fds);
+	received = receive(exchange, &fds);
 	if (received == -EAGAIN)
 		return;
 	if (received <= 0 || !keep_fds(exchange, &fds)) {
@@ -300,7 +358,9 @@ static void exchange_new(struct varlink_server *server, int fd)
 	struct mayfly_error err;
 
 	if (!exchange || !read_peer(fd, &exchange->peer) ||
-		connections_of(server, exchange->peer.uid) >= VARLINK_CONNECTIONS_PER_UID_MAX) {
+		(server->limits.connections_per_uid &&
+			connections_of(server, exchange->peer.uid) >=
+				server->limits.connections_per_uid)) {
 		free(exchange);
 		(void)close(fd);
 		return;
@@ -314,10 +374,14 @@ static void exchange_new(struct varlink_server *server, int fd)
 	LIST_INSERT_HEAD(&server->exchanges, exchange, entry);
 	deadline_init(&exchange->deadline, server->loop, &exchange->group, on_message_late);
 	if (socket_stream_init(&exchange->stream, server->loop, &exchange->group, fd,
-		    UNREAD_MAX_BYTES, &err) < 0) {
+		    server->limits.unread_bytes, &err) < 0) {
 		log_error("accept a connection: %s", err.text);
 		close_exchange(exchange);
+		return;
 	}
+	if (server->handler.on_connect &&
+		!server->handler.on_connect(exchange, server->handler.data))
+		close_exchange(exchange);
 }
 
 static void on_connection(uv_poll_t *poll, int status, int events)
@@ -330,7 +394,7 @@ static void on_connection(uv_poll_t *poll, int status, int events)
 	if (fd < 0)
 		return;
 	exchange_new(server, fd);
-	if (server->count >= VARLINK_CONNECTIONS_MAX)
+	if (server->count >= server->limits.connections)
 		set_accepting(server, false);
 }
 
@@ -339,8 +403,9 @@ static void on_server_empty(struct handle_group *group)
 	free(container_of(group, struct varlink_server, group));
 }
 
-int varlink_server_new(uv_loop_t *loop, int fd, const struct varlink_handler *handler,
-	struct varlink_server **ret_server, struct mayfly_error *err)
+int varlink_server_new(uv_loop_t *loop, int fd, const struct varlink_limits *limits,
+	const struct varlink_handler *handler, struct varlink_server **ret_server,
+	struct mayfly_error *err)
 {
 	struct varlink_server *server = calloc(1, sizeof *server);
 	int r = server ? uv_poll_init(loop, &server->listening, fd) : -ENOMEM;
@@ -351,7 +416,10 @@ int varlink_server_new(uv_loop_t *loop, int fd, const struct varlink_handler *ha
 	}
 	server->loop = loop;
 	server->fd = fd;
+	server->limits = *limits;
 	server->handler = *handler;
+	if (handler->is_connector)
+		(void)fd_receive_wants_sender(fd);
 	LIST_INIT(&server->exchanges);
 	handle_group_init(&server->group, on_server_empty);
 	handle_group_add(&server->group, (uv_handle_t *)&server->listening);
@@ -376,6 +444,26 @@ void varlink_server_close(struct varlink_server *server)
 const struct varlink_peer *varlink_exchange_peer(const struct varlink_exchange *exchange)
 {
 	return &exchange->peer;
+}
+
+int varlink_exchange_socket(const struct varlink_exchange *exchange)
+{
+	return exchange->stream.fd;
+}
+
+bool varlink_exchange_is_foreign(const struct varlink_exchange *exchange)
+{
+	return exchange->is_foreign;
+}
+
+void varlink_connection_set(struct varlink_exchange *exchange, void *state)
+{
+	exchange->connection = state;
+}
+
+void *varlink_connection_get(const struct varlink_exchange *exchange)
+{
+	return exchange->connection;
 }
 
 void varlink_exchange_set(struct varlink_exchange *exchange, void *state)

@@ -37,10 +37,13 @@ enum mounter_op {
 	MOUNTER_OP_LIST,    /* one reply for each delivery, then one with delivery all zero */
 	MOUNTER_OP_MAKE,    /* size_bytes, inodes, flags LAYOUT_PLAIN */
 	MOUNTER_OP_FILE,    /* generation, name, uid, gid, mode, size_bytes -> write descriptor */
-	MOUNTER_OP_COMMIT,  /* generation becomes what readers see; older ones are removed */
+	MOUNTER_OP_COMMIT,  /* generation becomes what readers see; older ones are wiped, unless
+			       flags KEEP_PREVIOUS */
 	MOUNTER_OP_MARK,    /* group */
 	MOUNTER_OP_ATTACH,  /* + engine's pidfd: read-only clone at <volumes>/<id> there */
 	MOUNTER_OP_SEAL,    /* superblock read-only; -EBUSY while a write descriptor is open */
+	MOUNTER_OP_UNSEAL,  /* superblock writable, for a further generation */
+	MOUNTER_OP_CLEAN,   /* wipes every generation but this one */
 	MOUNTER_OP_LOCATE,  /* name = target, + init's pidfd -> struct located */
 	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path
 			     */
@@ -51,7 +54,7 @@ enum mounter_op {
 	MOUNTER_OP_WIPE,	  /* overwrite, truncate, unlink, unmount */
 	MOUNTER_OP_FORGET,	  /* remove the host path's directory */
 	MOUNTER_OP_COMPARE,	  /* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE; flags
-				     LOOK_AT_CGROUPS -> WRITABLE_CGROUP */
+				     LOOK_AT_MOUNTS -> WRITABLE_CGROUP */
 	MOUNTER_OP_ENGINE_ROOT, /* + engine's pidfd -> descriptor of its root directory (O_PATH) */
 	MOUNTER_OP_ADOPT, /* device, mount_id, generation, group, name = target, + init's pidfd (if
 			     it is in a container) and engine's (flag WITH_ENGINE): take up what a
@@ -63,10 +66,11 @@ enum mounter_op {
 enum mounter_request_flags {
 	MOUNTER_LAYOUT_PLAIN = 1 << 0,
 	MOUNTER_KEEP_GUARD = 1 << 1,
-	MOUNTER_ON_HOST_PATH = 1 << 2,	  /* ADOPT: still attached there */
-	MOUNTER_WITH_ENGINE = 1 << 3,	  /* ADOPT: the last descriptor is the engine's pidfd */
-	MOUNTER_MAKE_TARGET = 1 << 4,	  /* ATTACH_INSIDE: directories that are missing */
-	MOUNTER_LOOK_AT_CGROUPS = 1 << 5, /* COMPARE: at the init's mount table too */
+	MOUNTER_ON_HOST_PATH = 1 << 2,	 /* ADOPT: still attached there */
+	MOUNTER_WITH_ENGINE = 1 << 3,	 /* ADOPT: the last descriptor is the engine's pidfd */
+	MOUNTER_MAKE_TARGET = 1 << 4,	 /* ATTACH_INSIDE: directories that are missing */
+	MOUNTER_LOOK_AT_MOUNTS = 1 << 5, /* COMPARE: at the init's mount table too */
+	MOUNTER_KEEP_PREVIOUS = 1 << 6,	 /* COMMIT: older generations stay readable until CLEAN */
 };
 
 struct mounter_request {

@@ -16,6 +16,15 @@ int container_enter(const struct job *job, struct namespaces *found, struct moun
 	return r < 0 ? reply_fail(reply, r, "enter the container's mount namespace") : 0;
 }
 
+uint32_t container_namespace_flags(const struct job *job, const struct namespaces *found)
+{
+	const struct mounter *mounter = job->mounter;
+
+	return (found->pid == mounter->pid_namespace ? MOUNTER_HOST_PID_NAMESPACE : 0) |
+	       (found->ipc == mounter->ipc_namespace ? MOUNTER_HOST_IPC_NAMESPACE : 0) |
+	       (found->cgroup == mounter->cgroup_namespace ? MOUNTER_HOST_CGROUP_NAMESPACE : 0);
+}
+
 void container_facts_fill(const struct job *job, const struct namespaces *found, int root,
 	struct mounter_reply *reply)
 {
@@ -23,12 +32,7 @@ void container_facts_fill(const struct job *job, const struct namespaces *found,
 
 	reply->mount_namespace = found->mount;
 	reply->pid_namespace = found->pid;
-	if (found->pid == job->mounter->pid_namespace)
-		reply->flags |= MOUNTER_HOST_PID_NAMESPACE;
-	if (found->ipc == job->mounter->ipc_namespace)
-		reply->flags |= MOUNTER_HOST_IPC_NAMESPACE;
-	if (found->cgroup == job->mounter->cgroup_namespace)
-		reply->flags |= MOUNTER_HOST_CGROUP_NAMESPACE;
+	reply->flags |= container_namespace_flags(job, found);
 	if (fstatfs(root, &status) == 0 && (status.f_flags & ST_RDONLY))
 		reply->flags |= MOUNTER_ROOT_READ_ONLY;
 }

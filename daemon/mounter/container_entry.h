@@ -9,6 +9,9 @@
 int container_enter(
 	const struct job *job, struct namespaces *ret_found, struct mounter_reply *reply);
 
+/* MOUNTER_HOST_*_NAMESPACE: those that FOUND has in common with the host. */
+uint32_t container_namespace_flags(const struct job *job, const struct namespaces *found);
+
 /* Fills REPLY with namespaces and what ROOT, the container's root, tells. */
 void container_facts_fill(const struct job *job, const struct namespaces *found, int root,
 	struct mounter_reply *reply);

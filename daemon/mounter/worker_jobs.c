@@ -40,11 +40,22 @@ int job_file(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 
 int job_commit(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
-	const int r = delivery_commit(
-		job->delivery->mount, job->request->generation, job->delivery->is_plain);
+	const int r = delivery_commit(job->delivery->mount, job->request->generation,
+		job->delivery->is_plain, job->request->flags & MOUNTER_KEEP_PREVIOUS);
 
 	(void)ret_fd;
 	return r < 0 ? reply_fail(reply, r, "put a generation in place") : 0;
+}
+
+int job_clean(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	/* A plain one keeps no older generation. */
+	const int r = job->delivery->is_plain
+			      ? 0
+			      : delivery_clean(job->delivery->mount, job->request->generation);
+
+	(void)ret_fd;
+	return r < 0 ? reply_fail(reply, r, "wipe an older generation") : 0;
 }
 
 int job_attach(const struct job *job, struct mounter_reply *reply, int *ret_fd)

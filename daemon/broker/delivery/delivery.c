@@ -318,10 +318,31 @@ int delivery_locate(
 	return send_alone(delivery, &request, &init, 1, on_done);
 }
 
-int delivery_attach_inside(
-	struct delivery *delivery, int init, const char *target, delivery_done_function *on_done)
+int delivery_mark(struct delivery *delivery, uint32_t group, delivery_done_function *on_done)
+{
+	struct mounter_request request = request_for(delivery, MOUNTER_OP_MARK);
+
+	request.group = group;
+	return send_alone(delivery, &request, NULL, 0, on_done);
+}
+
+int delivery_attach_inside(struct delivery *delivery, int init, const char *target,
+	const struct delivery *covered, bool make_target, delivery_done_function *on_done)
 {
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_ATTACH_INSIDE);
+
+	if (strlen(target) >= sizeof request.name)
+		return -ENAMETOOLONG;
+	(void)strcpy(request.name, target);
+	request.device = covered ? covered->device : 0;
+	request.flags = make_target ? MOUNTER_MAKE_TARGET : 0;
+	return send_alone(delivery, &request, &init, 1, on_done);
+}
+
+int delivery_detach_inside(
+	struct delivery *delivery, int init, const char *target, delivery_done_function *on_done)
+{
+	struct mounter_request request = request_for(delivery, MOUNTER_OP_DETACH_INSIDE);
 
 	if (strlen(target) >= sizeof request.name)
 		return -ENAMETOOLONG;

@@ -90,7 +90,17 @@ int delivery_write(struct delivery *delivery, uv_loop_t *loop, const struct valu
 
 int delivery_seal(struct delivery *delivery, delivery_done_function *on_done);
 int delivery_retreat(struct delivery *delivery, bool keep_guard, delivery_done_function *on_done);
-int delivery_attach_inside(
+
+/* Guards it by GROUP while nobody has it yet. */
+int delivery_mark(struct delivery *delivery, uint32_t group, delivery_done_function *on_done);
+
+/* Attaches it at TARGET in the mount namespace of INIT: over the delivery COVERED (NULL: over
+ * none), or in a directory that is there or, with MAKE_TARGET, is made. -EROFS, -EACCES: it cannot
+ * be made; -EBUSY: a mount is there already. */
+int delivery_attach_inside(struct delivery *delivery, int init, const char *target,
+	const struct delivery *covered, bool make_target, delivery_done_function *on_done);
+/* Takes it away from there again. */
+int delivery_detach_inside(
 	struct delivery *delivery, int init, const char *target, delivery_done_function *on_done);
 int delivery_wipe(struct delivery *delivery, delivery_done_function *on_done);
 int delivery_forget(struct delivery *delivery, delivery_done_function *on_done);

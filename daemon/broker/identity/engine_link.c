@@ -193,6 +193,11 @@ static int on_answer(struct engine_link *link, json_t *message, struct mayfly_er
 	if (question)
 		question->on_facts(
 			question, facts.object ? &facts : NULL, id ? id : "", why ? why : "");
+	/* Unless it was given up by its own callback. */
+	if (question && question == find_question(link, message) && question->is_single) {
+		(void)take_question(link, question->serial);
+		question->on_done(question, why ? -EIO : 0, why ? why : "");
+	}
 	container_facts_done(&facts);
 	return 0;
 }
@@ -364,12 +369,14 @@ static int ask(struct engine_link *link, json_t *message, struct engine_question
 int engine_link_candidates(
 	struct engine_link *link, const char *volume, struct engine_question *question)
 {
+	question->is_single = false;
 	return ask(link, json_pack("{s:s, s:s}", "type", "candidates", "volume", volume), question);
 }
 
 int engine_link_containers(
 	struct engine_link *link, const char *id, struct engine_question *question)
 {
+	question->is_single = id != NULL;
 	return ask(link,
 		id ? json_pack("{s:s, s:s}", "type", "container", "id", id)
 		   : json_pack("{s:s}", "type", "containers"),

@@ -64,6 +64,7 @@ struct engine_question {
 		const char *id, const char *why);
 	void (*on_done)(struct engine_question *question, int status, const char *why);
 	/* of the link */
+	bool is_single; /* one answer, without an end of its own */
 	uint64_t serial;
 	struct engine_question *next;
 };

@@ -405,6 +405,35 @@ int plan_build(const struct matched_grants *grants, const struct policy_question
 	return 0;
 }
 
+static bool is_called(const struct plan_file *file, const char *name)
+{
+	return strcmp(file->entry->name ? file->entry->name : file->path, name) == 0;
+}
+
+int plan_narrow(struct plan *plan, const char *const *names, size_t count, const char **ret_unknown)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		bool is_known = false;
+
+		for (size_t k = 0; k < plan->files_count && !is_known; k++)
+			is_known = is_called(&plan->files[k], names[i]);
+		if (!is_known) {
+			*ret_unknown = names[i];
+			return -ENOENT;
+		}
+	}
+	for (size_t k = 0; k < plan->files_count; k++)
+		for (size_t i = 0; i < count; i++)
+			if (is_called(&plan->files[k], names[i])) {
+				plan->files[kept++] = plan->files[k];
+				break;
+			}
+	plan->files_count = kept;
+	return 0;
+}
+
 static bool files_equal(const struct plan_file *a, const struct plan_file *b)
 {
 	return a->entry == b->entry && a->previous == b->previous && a->uid == b->uid &&

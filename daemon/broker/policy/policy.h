@@ -90,7 +90,8 @@ struct policy_grant {
 	enum grant_guard guard;
 	enum grant_layout layout;
 	enum grant_release release;
-	json_t *source; /* the grant as it stands in the file, for `policy show` */
+	const char *target; /* without a leading "/"; for the container socket */
+	json_t *source;	    /* the grant as it stands in the file, for `policy show` */
 };
 
 struct policy {
@@ -178,7 +179,7 @@ struct plan {
 /* Who asks, and where. Everything is borrowed. */
 struct policy_question {
 	const struct container_facts *facts;
-	const char *volume;
+	const char *volume;		      /* "": the container asks itself, without a volume */
 	const struct volume_options *options; /* NULL: none */
 	const char *environment; /* NULL: not chosen; then grants without `set` are refused */
 	int cgroup_version;	 /* of the engine; all but 1 are judged as 2, the strict one */
@@ -190,6 +191,11 @@ struct policy_question {
  * "mayfly: "); -ENOMEM. */
 int policy_decide(struct policy *policy, const struct policy_question *question,
 	struct trail *trail, struct plan *ret_plan, struct mayfly_error *err);
+
+/* Leaves only the files of COUNT secrets NAMES (as the grants call them) and of templates whose
+ * file has such a name. Returns 0; -ENOENT with a name that no file is of in *RET_UNKNOWN. */
+int plan_narrow(
+	struct plan *plan, const char *const *names, size_t count, const char **ret_unknown);
 
 /* True when both give the same files of the same owner from the same entries of the same policy. */
 bool plan_equal(const struct plan *a, const struct plan *b);

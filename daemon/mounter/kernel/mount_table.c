@@ -11,7 +11,7 @@
 
 /* "36 35 98:0 /root /point rw,noatime shared:1 - ext3 /dev/root rw" (proc_pid_mountinfo(5)); spaces
  * and newlines inside a path are escaped, so words are words. */
-enum { WORD_ID = 0, WORD_OPTIONS = 5, WORD_OPTIONAL = 6, WORDS_MAX = 16 };
+enum { WORD_ID = 0, WORD_POINT = 4, WORD_OPTIONS = 5, WORD_OPTIONAL = 6, WORDS_MAX = 16 };
 
 struct mount_line {
 	char *words[WORDS_MAX];
@@ -56,11 +56,9 @@ static void split(char *text, struct mount_line *line)
 	}
 }
 
-static bool is_writable_cgroup(const struct mount_line *line)
+static bool is_cgroup(const struct mount_line *line)
 {
-	if (!line->type || line->count <= WORD_OPTIONS || strncmp(line->type, "cgroup", 6) != 0)
-		return false;
-	return strncmp(line->words[WORD_OPTIONS], "ro", 2) != 0;
+	return line->type && line->count > WORD_OPTIONS && strncmp(line->type, "cgroup", 6) == 0;
 }
 
 /* The lines of a table one after the other, in a buffer that one caller at a time uses: this
@@ -81,17 +79,34 @@ static bool next_line(char **at, struct mount_line *line)
 	return true;
 }
 
-bool mount_table_has_writable_cgroup(int proc, pid_t pid)
+/* What is mounted last on the root is what stands there. */
+static bool is_root(const struct mount_line *line)
 {
+	return line->count > WORD_OPTIONS && strcmp(line->words[WORD_POINT], "/") == 0;
+}
+
+static bool is_read_only(const struct mount_line *line)
+{
+	const char *options = line->words[WORD_OPTIONS];
+
+	return strcmp(options, "ro") == 0 || strncmp(options, "ro,", 3) == 0;
+}
+
+struct mount_table_facts mount_table_look(int proc, pid_t pid)
+{
+	struct mount_table_facts facts = { 0 };
 	struct mount_line line;
 	char *at = table;
 
 	if (read_table(proc, pid, table) < 0)
-		return true;
-	while (next_line(&at, &line))
-		if (is_writable_cgroup(&line))
-			return true;
-	return false;
+		return (struct mount_table_facts){ .has_writable_cgroup = true };
+	while (next_line(&at, &line)) {
+		if (is_root(&line))
+			facts.root_is_read_only = is_read_only(&line);
+		if (is_cgroup(&line) && !is_read_only(&line))
+			facts.has_writable_cgroup = true;
+	}
+	return facts;
 }
 
 static bool propagates(const struct mount_line *line)

@@ -10,9 +10,15 @@
 /* A container has some dozens of mounts; this is room for two thousand. */
 #define MOUNT_TABLE_MAX_BYTES (256 * 1024)
 
-/* True when PID's mount namespace has a cgroup file system that can be written to: whoever can do
- * that puts itself into any cgroup below. True also when that cannot be told. */
-bool mount_table_has_writable_cgroup(int proc, pid_t pid);
+struct mount_table_facts {
+	/* A cgroup file system can be written to: whoever can do that puts itself into any cgroup
+	 * below. */
+	bool has_writable_cgroup;
+	bool root_is_read_only;
+};
+
+/* Of PID's mount namespace. */
+struct mount_table_facts mount_table_look(int proc, pid_t pid);
 
 /* True when what is mounted on the mount behind DIRECTORY (O_PATH is enough, in the calling
  * process's mount namespace) would appear in other namespaces too. True also when that cannot be

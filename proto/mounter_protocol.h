@@ -2,10 +2,11 @@
  * SOCK_SEQPACKET pair, descriptors beside them. No paths but checked names, no secrets.
  *
  * Glossary
- *   delivery    one tmpfs for one container; named by the engine's Mount ID (32 bytes, 64 hex
- * digits) generation  the files of a delivery at one time, in the directory `..<number>` until
- * COMMIT own mount   the mounter's detached mount of the tmpfs: the only one that may write group
- * a fanotify group, by its index in what both were born with; the last one is shared
+ *   delivery    one tmpfs for one container; named by the engine's Mount ID (32 bytes, 64 hex digits),
+ *               or at random where a container has asked for it itself
+ *   generation  the files of a delivery at one time, in the directory `..<number>` until COMMIT
+ *   own mount   the mounter's detached mount of the tmpfs: the only one that may write
+ *   group       a fanotify group, by its index in what both were born with; the last one is shared
  *
  * The broker sends the next request for a delivery when the previous one was answered; MAKE, FILE,
  * COMMIT, MARK and ATTACH of a delivery may follow each other at once. A request in the wrong phase

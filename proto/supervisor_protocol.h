@@ -9,11 +9,11 @@
 #include <sys/types.h>
 
 /* Descriptors at exec. What comes behind the fixed ones is counted by the child's arguments.
- *   broker:  3 control, 4 mounter, 5 host key (or /dev/null), 6 operator socket, 7 container
- * socket, then for each engine its plugin socket and its engine channel, then the guard's groups
+ *   broker:  3 control, 4 mounter, 5 host key (or /dev/null), 6 operator socket, 7 container socket,
+ *            then for each engine its plugin socket and its engine channel, then the guard's groups
  *   engine:  3 control, 4 broker
- *   mounter: 3 control, 4 broker, 5 volumes directory, 6 arena (or /dev/null), then the guard's
- * groups */
+ *   mounter: 3 control, 4 broker, 5 volumes directory, 6 arena (or /dev/null), then the guard's groups
+ */
 enum {
 	CHILD_FD_CONTROL = 3,
 	BROKER_FD_MOUNTER = 4,

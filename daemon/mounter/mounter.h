@@ -3,12 +3,13 @@
  *
  * Glossary
  *   delivery    see proto/mounter_protocol.h; its phase says which operations may be asked
- *   arena       the mounter's mount namespace: one tmpfs with the own mounts on it, nothing of the
- * host. The supervisor holds a descriptor of it, so that a new mounter finds every own mount in its
- * place own mount   the writable mount of a delivery, in the arena: nobody else reaches it worker
- * a forked child for one operation in another mount namespace, or on a delivery that a container
- * can already reach; killed after 2 s, so that a hostile or hanging file system costs that
- * operation and nothing else
+ *   arena       the mounter's mount namespace: one tmpfs with the own mounts on it, nothing of the host.
+ *               The supervisor holds a descriptor of it, so that a new mounter finds every own mount in
+ *               its place
+ *   own mount   the writable mount of a delivery, in the arena: nobody else reaches it
+ *   worker      a forked child for one operation in another mount namespace, or on a delivery that a
+ *               container can already reach; killed after 2 s, so that a hostile or hanging file system
+ *               costs that operation and nothing else
  *
  * Start reading in mounter_ops.c: the table of operations and phases. */
 #pragma once

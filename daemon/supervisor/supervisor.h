@@ -3,10 +3,10 @@
  * a child that has dropped everything; the rest are fixed-size records.
  *
  * Glossary
- *   child    a process of ours; dead ones are started again, at once at first, then at growing
- * intervals link     the socket pair between the broker and one other child; renewed when either is
- * started group    a fanotify group; held here too, so that opens wait instead of being allowed
- * when the broker dies */
+ *   child    a process of ours; dead ones are started again, at once at first, then at growing intervals
+ *   link     the socket pair between the broker and one other child; renewed when either is started
+ *   group    a fanotify group; held here too, so that opens wait instead of being allowed when the
+ *            broker dies */
 #pragma once
 
 #include "proto/error.h"

@@ -89,6 +89,15 @@ int delivery_write(struct delivery *delivery, uv_loop_t *loop, const struct valu
 	delivery_done_function *on_done);
 
 int delivery_seal(struct delivery *delivery, delivery_done_function *on_done);
+/* The other way, for a further generation. */
+int delivery_unseal(struct delivery *delivery, delivery_done_function *on_done);
+/* Placeholders of a further generation for the files, beside what readers see. */
+int delivery_prepare(struct delivery *delivery, delivery_done_function *on_done);
+/* Puts that generation in place of what readers see. KEEP_PREVIOUS: who reads the older one may go on
+ * until delivery_clean(). */
+int delivery_commit(struct delivery *delivery, bool keep_previous, delivery_done_function *on_done);
+/* Wipes every generation but the present one. */
+int delivery_clean(struct delivery *delivery, delivery_done_function *on_done);
 int delivery_retreat(struct delivery *delivery, bool keep_guard, delivery_done_function *on_done);
 
 /* Guards it by GROUP while nobody has it yet. */

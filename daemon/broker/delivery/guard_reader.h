@@ -2,8 +2,8 @@
  *
  * Glossary
  *   opener  one process in open(2), held by the kernel until it is answered
- *   group   where its event comes from; one group guards one armed delivery at a time, the last one
- * all released ones
+ *   group   where its event comes from; one group guards one armed delivery at a time, the last one all
+ *           released ones
  *
  * One event is read at a time, at most 16 of a group are unanswered: a flood costs whoever waits in
  * that group, not descriptors. An opener that waits longer than GUARD_DEADLINE_MS is denied. Only

@@ -4,6 +4,7 @@
 
 #include "daemon/broker/identity/container_process.h"
 #include "daemon/broker/lease/lease_context.h"
+#include "daemon/broker/policy/plan.h"
 #include "daemon/broker/policy/posture.h"
 
 /* Of the pinned INIT of the container FACTS; FLAGS are the mounter's (enum mounter_reply_flags).

@@ -157,24 +157,7 @@ int volume_options_parse(
 int volume_options_copy(const struct volume_options *options, struct volume_options *ret_copy);
 void volume_options_done(struct volume_options *options);
 
-struct plan_file {
-	char path[MAYFLY_FILE_PATH_SIZE];
-	uint32_t uid, gid; /* on the host: the user namespace's offset is added */
-	mode_t mode;
-	const struct policy_grant *grant;
-	const struct policy_entry *entry;
-	bool previous;
-};
-
-struct plan {
-	struct policy *policy; /* a reference */
-	struct plan_file *files;
-	size_t files_count;
-	enum grant_guard
-		guard; /* the strictest of its grants, GUARD_ALWAYS for a shared pid namespace */
-	enum grant_layout layout;   /* LAYOUT_PLAIN if one grant asks for it */
-	enum grant_release release; /* the strictest */
-};
+struct plan;
 
 /* Who asks, and where. Everything is borrowed. */
 struct policy_question {
@@ -191,12 +174,3 @@ struct policy_question {
  * "mayfly: "); -ENOMEM. */
 int policy_decide(struct policy *policy, const struct policy_question *question,
 	struct trail *trail, struct plan *ret_plan, struct mayfly_error *err);
-
-/* Leaves only the files of COUNT secrets NAMES (as the grants call them) and of templates whose
- * file has such a name. Returns 0; -ENOENT with a name that no file is of in *RET_UNKNOWN. */
-int plan_narrow(
-	struct plan *plan, const char *const *names, size_t count, const char **ret_unknown);
-
-/* True when both give the same files of the same owner from the same entries of the same policy. */
-bool plan_equal(const struct plan *a, const struct plan *b);
-void plan_done(struct plan *plan);

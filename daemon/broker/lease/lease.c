@@ -2,6 +2,7 @@
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_steps.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -183,24 +184,6 @@ struct delivery *lease_filled(struct lease *lease)
 	return lease->mode == LEASE_AFTER_START ? lease->inside : &lease->delivery;
 }
 
-json_t *lease_grant_names(const struct plan *plan)
-{
-	json_t *names = json_array();
-
-	for (size_t i = 0; i < plan->files_count; i++) {
-		const char *name = plan->files[i].grant->name;
-		bool is_known = false;
-		json_t *known;
-		size_t j;
-
-		json_array_foreach (names, j, known)
-			is_known = is_known || strcmp(json_string_value(known), name) == 0;
-		if (!is_known)
-			(void)json_array_append_new(names, json_string(name));
-	}
-	return names;
-}
-
 void lease_clear_candidates(struct lease *lease)
 {
 	struct lease_beginnings *beginnings = lease->beginnings;
@@ -222,7 +205,7 @@ void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetc
 	beginnings->has_plan = true;
 	lease->guards_always = beginnings->plan.guard == GUARD_ALWAYS;
 	json_decref(lease->grants);
-	lease->grants = lease_grant_names(&beginnings->plan);
+	lease->grants = plan_grant_names(&beginnings->plan);
 	delivery_set_files(lease_filled(lease), fetched->files, fetched->files_count);
 	lease_filled(lease)->is_plain = beginnings->plan.layout == LAYOUT_PLAIN;
 	fetched->files = NULL;
@@ -470,8 +453,10 @@ static void begin_wipe(struct lease *lease)
 {
 	if (lease->state == LEASE_ENDING || lease->state == LEASE_ENDED)
 		return;
-	if (lease->state == LEASE_RELEASED)
+	if (lease->state == LEASE_RELEASED) {
 		lease_end_decision(lease, lease->end_reason);
+		lease->context->on_event(lease->context, lease, LEASE_EVENT_ENDED);
+	}
 	if (lease->beginnings && lease->beginnings->fetch)
 		value_fetch_abandon(ptr_take(&lease->beginnings->fetch));
 	deadline_cancel(&lease->start_deadline);

@@ -164,21 +164,6 @@ struct lease *lease_find_by_device(struct lease_context *context, uint64_t devic
 /* True while its container is known to live. */
 bool lease_is_alive(const struct lease *lease);
 
-/* Ends the lease when its container's init ends. */
-bool lease_watch_init(struct lease *lease);
-
-/* Looks at the next start that was told, if nothing else is under way. */
-void lease_start_next(struct lease *lease);
-void lease_keep_start(struct lease *lease, const struct container_facts *facts);
-
-/* The start under way is the holder's: the names that are kept. -ENOMEM. */
-int lease_set_holder(struct lease *lease, const char *id, const char *name, const char *image_id,
-	const char *target);
-void lease_clear_holder(struct lease *lease);
-
-/* Frees what only the way to the release needed. */
-void lease_forget_beginnings(struct lease *lease);
-
 /* Where steps for `explain` go; NULL once released: what was decided is written down then. */
 struct trail *lease_trail(struct lease *lease);
 
@@ -186,23 +171,9 @@ struct trail *lease_trail(struct lease *lease);
 struct policy_question lease_question(
 	const struct lease *lease, const struct container_facts *facts);
 
-/* Tells whoever waits for the delivery, once. */
-void lease_answer_armed(struct lease *lease, int status, const char *why);
-
-/* The names of PLAN's grants, each once; the caller's. */
-json_t *lease_grant_names(const struct plan *plan);
-
 /* The delivery that gets the files: the one at the mount, or the one that comes over it. */
 struct delivery *lease_filled(struct lease *lease);
 
-/* Writes and seals at Mount, then calls ON_FILLED. See lease_unguarded.c. */
-void lease_fill_at_mount(struct lease *lease, delivery_done_function *on_filled);
-/* Makes, writes, seals and moves over the target, then calls ON_FILLED. */
-void lease_fill_inside(struct lease *lease, delivery_done_function *on_filled);
-
-/* For lease_*.c: called first in each completion of a step. True when the lease is to go on; false
- * when its end was wanted meanwhile and has begun. */
-bool lease_step_done(struct lease *lease);
 /* The container may not have it. Denies who waits, records, and lets the empty delivery stay until
  * the container's end. */
 void lease_refuse(struct lease *lease, const char *why);

@@ -3,6 +3,7 @@
  * failure before it leaves no trace. */
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_request.h"
+#include "daemon/broker/lease/lease_steps.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -49,6 +50,8 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 
 	if (!step_done(lease))
 		return;
+	if (status == 0 && lease->change->status == 0)
+		lease->context->on_event(lease->context, lease, LEASE_EVENT_ROTATED);
 	if (status < 0) {
 		/* An unsealed delivery must not stay. */
 		finish(lease);
@@ -114,7 +117,7 @@ static void on_committed(struct delivery *delivery, int status, const char *deta
 	lease->used = change->used;
 	change->used = NULL;
 	json_decref(lease->grants);
-	lease->grants = lease_grant_names(&change->plan);
+	lease->grants = plan_grant_names(&change->plan);
 	lease_save(lease);
 	seal(lease);
 }

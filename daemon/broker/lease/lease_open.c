@@ -2,6 +2,7 @@
 
 #include "daemon/broker/identity/opener_verdict.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_steps.h"
 #include "proto/log.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 #include "daemon/broker/lease/lease_request.h"
 
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_steps.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -85,6 +86,7 @@ static void on_attached(struct delivery *delivery, int status, const char *detai
 	lease_save_decision(lease, "granted", "released");
 	lease_answer_armed(lease, 0, "");
 	lease_forget_beginnings(lease);
+	lease->context->on_event(lease->context, lease, LEASE_EVENT_PRESENT);
 	lease->context->on_ended(lease->context);
 }
 

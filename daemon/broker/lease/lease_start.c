@@ -3,6 +3,7 @@
 #include "daemon/broker/lease/lease.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_steps.h"
 #include "daemon/broker/lease/running_posture.h"
 #include "proto/log.h"
 
@@ -46,6 +47,7 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");
 	lease_forget_beginnings(lease);
+	lease->context->on_event(lease->context, lease, LEASE_EVENT_PRESENT);
 	/* Those that came in while the marks changed hands. */
 	lease_attest_waiting(lease);
 	lease->context->on_ended(lease->context);

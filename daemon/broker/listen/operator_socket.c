@@ -80,6 +80,9 @@ void job_finish(struct operator_job *job)
 		varlink_fail(exchange, job->error, ptr_take(&job->error_parameters));
 	else if (exchange)
 		varlink_reply(exchange, ptr_take(&job->reply));
+	/* What is recorded changes something, and somebody may wait for that: a secret, a grant. */
+	if (job->record && !job->error)
+		broker_wake(job->broker);
 	job_free(job);
 }
 

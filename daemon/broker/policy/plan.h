@@ -23,6 +23,10 @@ struct plan {
 	enum grant_release release; /* the strictest */
 };
 
+/* True for the file of the secret NAME (as the grant calls it), or of a template whose file has that
+ * name. */
+bool plan_file_is_called(const struct plan_file *file, const char *name);
+
 /* Leaves only the files of COUNT secrets NAMES (as the grants call them) and of templates whose
  * file has such a name. Returns 0; -ENOENT with a name that no file is of in *RET_UNKNOWN. */
 int plan_narrow(
@@ -31,3 +35,6 @@ int plan_narrow(
 /* True when both give the same files of the same owner from the same entries of the same policy. */
 bool plan_equal(const struct plan *a, const struct plan *b);
 void plan_done(struct plan *plan);
+
+/* The names of PLAN's grants, each once; the caller's. */
+json_t *plan_grant_names(const struct plan *plan);

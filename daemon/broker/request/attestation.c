@@ -11,9 +11,12 @@
 #include <string.h>
 
 #define ENGINE_DEADLINE_MS 5000
-#define SHARE_OF_A_USER	   (UINT64_C(1) << 63) /* no inode number is that large */
+#define START_DEADLINE_MS \
+	3000 /* from a container's first instruction to the engine's `start` event */
+#define SHARE_OF_A_USER (UINT64_C(1) << 63) /* no inode number is that large */
 
 struct attestation {
+	TAILQ_ENTRY(attestation) entry; /* while it is a stranger */
 	struct handle_group handles;
 	struct broker *broker;
 	int pidfd; /* owned */
@@ -22,7 +25,7 @@ struct attestation {
 	char id[CONTAINER_ID_LENGTH + 1];
 	struct cgroup_identity identity; /* of the container, as known before */
 	struct engine_question question;
-	bool is_asking;
+	bool is_asking, is_stranger;
 	struct deadline deadline;
 	attestation_done_function *on_done;
 	void *data;
@@ -45,6 +48,13 @@ static void on_empty(struct handle_group *handles)
 	free(attestation);
 }
 
+static void be_no_stranger(struct attestation *attestation)
+{
+	if (attestation->is_stranger)
+		TAILQ_REMOVE(&attestation->broker->strangers, attestation, entry);
+	attestation->is_stranger = false;
+}
+
 /* Its one answer, if somebody still wants it. */
 static void finish(struct attestation *attestation, int status, const char *why)
 {
@@ -54,6 +64,7 @@ static void finish(struct attestation *attestation, int status, const char *why)
 		engine_link_forget(
 			attestation->broker->leases.engines[attestation->attested.engine],
 			&attestation->question);
+	be_no_stranger(attestation);
 	if (attestation->on_done)
 		attestation->on_done(attestation->data, status, &attestation->attested, why);
 	deadline_close(&attestation->deadline);
@@ -111,7 +122,7 @@ static void on_compared(const struct mounter_reply *reply, int fd, void *data)
 		facts->init_is_alive = process_is_alive(attested->init.pidfd);
 		attested->flags = reply->flags;
 		failed = peer_failed_fact(facts);
-		note(attestation, "mount and pid namespace", "kernel", "the container's init's");
+		note(attestation, "mount and pid namespace", "kernel", "those of init");
 		finish(attestation, peer_is_container(facts) ? 0 : -EPERM, failed ? failed : "");
 	}
 	handle_group_release(&attestation->handles);
@@ -179,8 +190,30 @@ static void on_facts_done(struct engine_question *question, int status, const ch
 
 static void on_late(struct deadline *deadline)
 {
-	finish(container_of(deadline, struct attestation, deadline), -EAGAIN,
-		"mayfly-engine gave no answer in 5 s");
+	struct attestation *attestation = container_of(deadline, struct attestation, deadline);
+
+	if (attestation->is_stranger)
+		finish(attestation, -EPERM, "it is in no container that an engine has told of");
+	else
+		finish(attestation, -EAGAIN, "mayfly-engine gave no answer in 5 s");
+}
+
+/* A process may ask before its engine has told of the start. Only one whose cgroup looks like a
+ * container's is waited for: whether it is one is another question. */
+static void wait_for_start(struct attestation *attestation)
+{
+	struct broker *broker = attestation->broker;
+
+	if (attestation->is_stranger)
+		return;
+	if (!cgroup_names_a_container(&broker->leases.roots, attestation->attested.pid)) {
+		finish(attestation, -EPERM, "it is in no container that an engine has told of");
+		return;
+	}
+	attestation->is_stranger = true;
+	TAILQ_INSERT_TAIL(&broker->strangers, attestation, entry);
+	attestation->deadline.on_passed = on_late;
+	deadline_arm(&attestation->deadline, START_DEADLINE_MS);
 }
 
 /* From the process to a known container. */
@@ -201,9 +234,10 @@ static void look_up(struct attestation *attestation)
 	id = known_containers_outermost(
 		broker->leases.known, &attested->place, &attested->engine, &attestation->identity);
 	if (!id) {
-		finish(attestation, -EPERM, "it is in no container that an engine has told of");
+		wait_for_start(attestation);
 		return;
 	}
+	be_no_stranger(attestation);
 	(void)snprintf(attestation->id, sizeof attestation->id, "%s", id);
 	attestation->question.on_facts = on_facts;
 	attestation->question.on_done = on_facts_done;
@@ -221,6 +255,16 @@ static void look_up(struct attestation *attestation)
 static void on_begin(struct deadline *deadline)
 {
 	look_up(container_of(deadline, struct attestation, deadline));
+}
+
+void attestations_wake(struct broker *broker)
+{
+	struct attestation *attestation, *next;
+
+	for (attestation = TAILQ_FIRST(&broker->strangers); attestation; attestation = next) {
+		next = TAILQ_NEXT(attestation, entry);
+		look_up(attestation);
+	}
 }
 
 int attestation_start(struct broker *broker, int pidfd, pid_t pid,

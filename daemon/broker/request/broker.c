@@ -1,5 +1,6 @@
 #include "daemon/broker/request/broker.h"
 
+#include "daemon/broker/request/container_request.h"
 #include "daemon/broker/request/request_flow.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
@@ -49,12 +50,17 @@ void broker_wake(struct broker *broker)
 
 static void on_waking(struct deadline *deadline)
 {
-	mount_requests_wake(container_of(deadline, struct broker, waking));
+	struct broker *broker = container_of(deadline, struct broker, waking);
+
+	mount_requests_wake(broker);
+	container_requests_wake(broker);
 }
 
 void broker_init_waking(struct broker *broker)
 {
 	TAILQ_INIT(&broker->waiting);
+	TAILQ_INIT(&broker->waiting_containers);
+	TAILQ_INIT(&broker->strangers);
 	handle_group_init(&broker->handles, broker->on_handles_empty);
 	deadline_init(&broker->waking, broker->loop, &broker->handles, on_waking);
 }

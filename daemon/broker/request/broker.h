@@ -19,6 +19,10 @@
 
 struct mount_request;
 TAILQ_HEAD(mount_requests, mount_request);
+struct container_request;
+TAILQ_HEAD(container_requests, container_request);
+struct attestation;
+TAILQ_HEAD(attestations, attestation);
 
 /* One configured engine, as this process was born with it. */
 struct broker_engine {
@@ -45,8 +49,10 @@ struct broker {
 	struct lease_context leases; /* with policy, audit queue, mounter, guard */
 	struct broker_engine engines[MAYFLY_ENGINES_MAX];
 	size_t engines_count;
-	struct mount_requests waiting; /* for unlocking, an engine, a free group */
-	bool is_adopted;	       /* what was left by processes before us has been taken up */
+	struct mount_requests waiting;		      /* for unlocking, an engine, a free group */
+	struct container_requests waiting_containers; /* for unlocking, a secret, a grant */
+	struct attestations strangers;		      /* wait for their container to be told of */
+	bool is_adopted; /* what was left by processes before us has been taken up */
 	bool is_stopping;
 	bool is_in_upkeep;
 	size_t jobs;  /* calls of operators under way */
@@ -63,8 +69,8 @@ struct broker {
 /* Makes what broker_wake() needs; loop and on_handles_empty are set. */
 void broker_init_waking(struct broker *broker);
 
-/* What waited for something may go on: an unlocked store, a connected engine, a free group, an
- * ended lease. */
+/* What waited for something may go on: an unlocked store, a connected engine, a free group, an ended
+ * lease, another policy, a further secret. */
 void broker_wake(struct broker *broker);
 
 /* Configuration and policy as they are read: whole, before anything of them is used. */

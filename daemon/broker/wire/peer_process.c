@@ -3,6 +3,10 @@
 #include "proto/cleanup.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -30,6 +34,23 @@ int peer_process_open(int socket, pid_t *ret_pid, bool *ret_is_proved)
 		return -errno;
 	pidfd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
 	return pidfd < 0 ? -errno : pidfd;
+}
+
+pid_t process_pid(int pidfd)
+{
+	char path[48], text[512];
+	AUTO_FD info = -1;
+	ssize_t length;
+	const char *line;
+
+	(void)snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+	info = open(path, O_RDONLY | O_CLOEXEC);
+	length = info < 0 ? -1 : read(info, text, sizeof text - 1);
+	if (length < 0)
+		return -1;
+	text[length] = '\0';
+	line = strstr(text, "\nPid:");
+	return line ? (pid_t)atoi(line + 5) : -1;
 }
 
 uint64_t process_unique_id(int pidfd)

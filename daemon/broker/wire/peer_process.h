@@ -11,6 +11,10 @@
  * Since 6.16 there are pidfds of peers that have been reaped: ask process_is_alive(). */
 int peer_process_open(int socket, pid_t *ret_pid, bool *ret_is_proved);
 
+/* The pid behind PIDFD, from /proc/self/fdinfo; -1 when its process has been reaped. For kernels where
+ * pidfds cannot be compared. */
+pid_t process_pid(int pidfd);
+
 /* A number that no other process of this boot has (the inode of pidfs, 6.9), or 0 where the kernel
  * gives all pidfds the same. PIDFD is borrowed. */
 uint64_t process_unique_id(int pidfd);

@@ -1,6 +1,6 @@
 """What Mayfly costs, each figure beside its bare limit, in interleaved runs of the same minutes.
 
-Usage: bench.py [NAME...]   NAME: run mount answer open put memory start; without one, all.
+Usage: bench.py [NAME...]   NAME: run mount answer open request put memory start; without one, all.
 Prints a line a figure: what was measured, Mayfly's and the bare median with the spread of the middle half, the bar.
 """
 import os
@@ -51,13 +51,22 @@ class Bench:
         self.names = names
         self.report = Report()
         self.engine = Engine().start()
-        self.engine.import_image(extra=lambda root: shutil.copy(PROGRAMS / "open_timer", root / "bin/open_timer"))
-        self.mayfly = Mayfly([self.engine], [TAG]).start()
+        self.engine.import_image(extra=self.add_programs)
+        self.mayfly = Mayfly([self.engine], [TAG])
+        # What is measured is the way of a request, not the share of one container.
+        self.mayfly.config["container_socket"] = {"requests_per_second": 1000000, "connections": 10000}
+        self.mayfly.write_config()
+        self.mayfly.start()
         for secret in SECRETS:
             self.mayfly.mayfly("generate", f"prod/{secret}")
         self.mayfly.policy(grant("bench", {"compose.project": "bench"},
                                  *({"name": secret, "mode": "0444"} for secret in SECRETS)))
         self.volume = self.make_volume(TAG)
+
+    @staticmethod
+    def add_programs(root):
+        shutil.copy(PROGRAMS / "open_timer", root / "bin/open_timer")
+        shutil.copy(BUILD / "tests/engine/varlink_call", root / "bin/call")
 
     def make_volume(self, driver, name="secrets"):
         self.engine.docker("volume", "create", "-d", driver, name)
@@ -138,6 +147,42 @@ class Bench:
         self.report.compare("an open and close after the retreat, and of an unguarded file", [r[0] for r in rounds],
                             [r[1] for r in rounds], 1.25, "ns")
 
+    def rates(self, container, answers, bare, what):
+        """Calls over one connection, by turns with a bare server that answers the same bytes."""
+        ours_us, bare_us = [], []
+        for _ in range(6):
+            for times, socket, method in ((ours_us, "container.sock", what), (bare_us, "bare.sock", what)):
+                result = self.engine.docker("exec", "-e", f"MAYFLY_SOCKET=/run/mayfly/{socket}", container, "call", "--repeat",
+                                            "4000", method, "-")
+                times += [float(line) for line in result.stdout.splitlines()]
+        rate = lambda times: 1e6 * len(times) / sum(times)
+        p99 = lambda times: statistics.quantiles(times, n=100)[98]
+        ratio = rate(ours_us) / rate(bare_us)
+        self.report.missed += ratio < 0.5
+        self.report.line(f"{what}: requests a second", f"{rate(ours_us):.0f}, bare {rate(bare_us):.0f}: x {ratio:.2f}",
+                         f">= 0.5 x: {'met' if ratio >= 0.5 else 'NOT MET'}; {len(ours_us)} calls each")
+        ratio = p99(ours_us) / p99(bare_us)
+        self.report.missed += ratio > 2
+        self.report.line(f"{what}: p99", f"{p99(ours_us):.0f} us, bare {p99(bare_us):.0f} us: x {ratio:.2f}",
+                         f"<= 2 x: {'met' if ratio <= 2 else 'NOT MET'}")
+
+    def request(self):
+        directory = self.mayfly.root / "run/mayfly/container"
+        name = self.docker_run("-v", f"{directory}:/run/mayfly:ro", IMAGE, "sleep", "600", detach=True).stdout.strip()
+        for what in ("WhoAmI", "Request"):
+            self.engine.docker("exec", name, "call", what, "-")
+            answer = self.engine.docker("exec", name, "call", what, "-").stdout.rstrip("\n").encode() + b"\0"
+            (self.mayfly.root / "answer").write_bytes(answer)
+            bare = subprocess.Popen([PROGRAMS / "bare_server", directory / "bare.sock", self.mayfly.root / "answer"])
+            try:
+                wait_for(lambda: (directory / "bare.sock").exists(), "the bare server listens")
+                self.rates(name, answer, bare, what)
+            finally:
+                bare.kill()
+                bare.wait()
+                (directory / "bare.sock").unlink()
+        self.engine.docker("rm", "-f", name)
+
     def put(self):
         directory = self.mayfly.root / "bench"
         directory.mkdir()
@@ -208,7 +253,7 @@ class Bench:
 
 
 def main(names):
-    bench = Bench(names or ["run", "mount", "answer", "open", "put", "memory", "start"])
+    bench = Bench(names or ["run", "mount", "answer", "open", "request", "put", "memory", "start"])
     try:
         bench.all()
     finally:

@@ -60,8 +60,26 @@ def processes_below(pid):
     return found
 
 
-def mounts():
-    return pathlib.Path("/proc/self/mounts").read_text()
+def mounts(pid="self"):
+    return pathlib.Path(f"/proc/{pid}/mounts").read_text()
+
+
+def plugin_name(tag="test"):
+    """Sockets of plugins lie in one directory of the host, whatever else is ours alone."""
+    return f"mayfly-{tag}-{os.getpid()}"
+
+
+def end_processes_of(directory):
+    """Kills what carries DIRECTORY in its command line and what descends from it: a container whose shim outlived its
+    engine has no other name of ours."""
+    marked = []
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(entry.name) != os.getpid() and str(directory).encode() in (entry / "cmdline").read_bytes():
+                marked += reversed(processes_below(int(entry.name)))
+    for pid in marked:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class Engine:
@@ -76,6 +94,8 @@ class Engine:
         self.data_root = self.directory / "data"
         self.exec_root = self.directory / "run"
         self.process = None
+        self.known_volumes = []
+        self.keep = []  # containers that are not removed between tests
 
     def command(self):
         dockerd = ["dockerd", "--data-root", self.data_root, "--exec-root", self.exec_root, "-p",
@@ -144,11 +164,17 @@ class Engine:
                            stdout=subprocess.DEVNULL)
 
     def remove_containers(self):
-        ids = self.docker("ps", "-aq", "--no-trunc").stdout.split()
-        if ids:
-            self.docker("rm", "-f", *ids, check=False)
-        for volume in self.docker("volume", "ls", "-q").stdout.split():
-            self.docker("volume", "rm", "-f", volume, check=False)
+        names = self.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()
+        names = [name for name in names if name not in self.keep]
+        if names:
+            self.docker("rm", "-f", *names, check=False)
+
+    def remove_volumes(self):
+        """Those that this engine knows by itself: to list all it would ask every plugin of the host, also a dead one."""
+        names = self.known_volumes
+        self.known_volumes = []
+        if names:
+            self.docker("volume", "rm", "-f", *names, check=False)
 
     def stop(self, how=signal.SIGTERM):
         if self.process and self.process.poll() is None:
@@ -162,17 +188,14 @@ class Engine:
 
     def close(self):
         everything = processes_below(self.process.pid) if self.process else []
+        self.keep = []
         with contextlib.suppress(Exception):
             self.remove_containers()
         self.stop()
         for pid in everything[1:]:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-        # Containers whose shims outlived the engine (live-restore, kill -9).
-        for directory in pathlib.Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if str(self.directory).encode() in (directory / "cmdline").read_bytes():
-                    os.kill(int(directory.name), signal.SIGKILL)
+        end_processes_of(self.directory)
         time.sleep(0.1)
         for line in reversed(mounts().splitlines()):
             where = line.split()[1]
@@ -184,7 +207,8 @@ class Engine:
 class Mayfly:
     """mayflyd below a directory of its own, serving one engine (or several) under a plugin name of its own."""
 
-    def __init__(self, engines, plugin_names=("mayfly-test",), build=BUILD, environment="prod", wrapper=(), config=None):
+    def __init__(self, engines, plugin_names=None, build=BUILD, environment="prod", wrapper=(), config=None):
+        plugin_names = plugin_names or [f"{plugin_name()}-{i}" for i in range(len(engines))]
         self.engines, self.plugin_names, self.build = engines, plugin_names, build
         self.wrapper = list(wrapper)
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-root-"))
@@ -309,6 +333,7 @@ class Mayfly:
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
+        end_processes_of(self.root)
         if os.environ.get("MAYFLY_TEST_LOGS"):
             print(self.log_text())
         for line in reversed(mounts().splitlines()):
@@ -331,8 +356,12 @@ class EngineCase(unittest.TestCase):
 
     cgroup = 1
     engine_arguments = ()
-    plugin = "mayfly-test"
+    plugin = plugin_name()
     build = BUILD
+
+    @classmethod
+    def make_mayfly(cls):
+        return Mayfly([cls.engine], [cls.plugin], cls.build)
 
     @classmethod
     def setUpClass(cls):
@@ -340,13 +369,15 @@ class EngineCase(unittest.TestCase):
         cls.addClassCleanup(cls.engine.close)
         cls.engine.start()
         cls.engine.import_image()
-        cls.mayfly = Mayfly([cls.engine], [cls.plugin], cls.build)
+        cls.mayfly = cls.make_mayfly()
         cls.addClassCleanup(cls.mayfly.close)
         cls.mayfly.start()
 
     def setUp(self):
+        self.addCleanup(self.engine.remove_volumes)
         self.addCleanup(self.engine.remove_containers)
 
     def volume(self, name="secrets", *options):
         self.engine.docker("volume", "create", "-d", self.plugin, *options, name)
+        self.engine.known_volumes.append(name)
         return name

@@ -155,6 +155,8 @@ json_t *lease_to_row(const struct lease *lease)
 		"generation", (int)delivery->generation, "mount_id",
 		(json_int_t)delivery->located.mount_id, "pid", (int)lease->init.pid, "start_ticks",
 		(json_int_t)start_ticks);
+	if (lease->mode == LEASE_AT_REQUEST)
+		(void)json_object_set_new(row, "at_request", json_true());
 	if (lease->inside)
 		(void)json_object_set_new(row, "inside", json_string(lease->inside->hex));
 	(void)json_object_update(row, delivered);

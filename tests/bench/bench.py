@@ -181,7 +181,31 @@ class Bench:
                 bare.kill()
                 bare.wait()
                 (directory / "bare.sock").unlink()
+        self.first_request(name)
+        self.idle_connections(name)
         self.engine.docker("rm", "-f", name)
+
+    def first_request(self, name):
+        """By turns: five secrets into a running container, and the same by the bare calls."""
+        ours, bare = [], []
+        pid = self.engine.inspect(name, ".State.Pid")
+        for _ in range(5):
+            ours += map(float, self.engine.docker("exec", name, "call", "--cycle", "20").stdout.split())
+            lines = run(PROGRAMS / "bare_delivery", self.mayfly.root, 20, pid).stdout.splitlines()
+            bare += [float(line.split()[0]) for line in lines]
+        self.report.compare("a first Request of five secrets, and the bare calls", ours, bare, 3.0, "us")
+
+    def idle_connections(self, name):
+        count = 10000
+        pid = self.mayfly.child("mayfly-broker")
+        anonymous = lambda: int(pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().split("Pss_Anon:")[1].split()[0])
+        before = anonymous()
+        holder = subprocess.Popen(["docker", "-H", f"unix://{self.engine.socket}", "exec", "-i", name, "call", "--idle", str(count)],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdout.readline() == "open\n"
+        time.sleep(1)
+        self.report.limit(f"memory for each of {count} idle connections", (anonymous() - before) / count, 4, "KiB")
+        holder.communicate()
 
     def put(self):
         directory = self.mayfly.root / "bench"

@@ -6,6 +6,8 @@
  *   --parent-gone   the process that has made the connection ends, a child goes on
  *   --unshare-mount, --unshare-pid   in a namespace of its own
  *   --repeat N      the last call N times; prints microseconds of each instead of replies
+ *   --cycle N       N times Request, then Release of what came; prints microseconds of each Request
+ *   --idle N        opens N connections, prints "open", and holds them until its input ends
  * MAYFLY_SOCKET names another socket. Answers EchoRequired once. */
 #include <errno.h>
 #include <sched.h>
@@ -23,7 +25,7 @@
 #define MESSAGE_MAX 65536
 
 struct options {
-	int more, repeat;
+	int more, repeat, cycle, idle;
 	bool child_sends, parent_gone, unshare_mount, unshare_pid;
 };
 
@@ -117,6 +119,36 @@ static void repeat(int fd, const char *method, const char *parameters, int times
 	}
 }
 
+/* Far enough apart that what is released has been wiped. */
+static void cycle(int fd, int times)
+{
+	for (int i = 0; i < times; i++) {
+		const double begun = now_us();
+		const char *lease = strstr(call(fd, "Request", "{}", false), "\"lease\":");
+		const double took = now_us() - begun;
+		char release[128];
+
+		if (!lease)
+			exit(6);
+		(void)snprintf(release, sizeof release, "{%.74s}", lease);
+		(void)call(fd, "Release", release, false);
+		printf("%.1f\n", took);
+		(void)usleep(20000);
+	}
+}
+
+static void hold(int count)
+{
+	char byte;
+
+	while (count-- > 0)
+		(void)connect_to_broker();
+	printf("open\n");
+	(void)fflush(stdout);
+	if (read(STDIN_FILENO, &byte, 1) < 0)
+		exit(7);
+}
+
 static void run_calls(int fd, char **arguments, const struct options *options)
 {
 	for (; *arguments; arguments++) {
@@ -162,6 +194,10 @@ static char **read_options(char **arguments, struct options *options)
 			options->more = atoi(*++arguments);
 		else if (strcmp(*arguments, "--repeat") == 0 && arguments[1])
 			options->repeat = atoi(*++arguments);
+		else if (strcmp(*arguments, "--cycle") == 0 && arguments[1])
+			options->cycle = atoi(*++arguments);
+		else if (strcmp(*arguments, "--idle") == 0 && arguments[1])
+			options->idle = atoi(*++arguments);
 		else if (strcmp(*arguments, "--child-sends") == 0)
 			options->child_sends = true;
 		else if (strcmp(*arguments, "--parent-gone") == 0)
@@ -192,6 +228,10 @@ int main(int argc, char **argv)
 	fd = connect_to_broker();
 	if (options.child_sends || options.parent_gone)
 		become_child(options.child_sends);
+	if (options.cycle)
+		cycle(fd, options.cycle);
+	if (options.idle)
+		hold(options.idle);
 	run_calls(fd, argv, &options);
 	return 0;
 }

@@ -9,6 +9,17 @@
 
 #define NONCE_HEX_SIZE 33
 
+/* The last answer on a connection, for whoever asks the same again and nothing has changed. */
+struct container_memory {
+	const struct container_method *method; /* NULL: nothing is remembered */
+	json_t *parameters;
+	uint64_t epoch;			     /* of the broker's files */
+	char lease[DELIVERY_HEX_LENGTH + 1]; /* "": it is about none */
+	uint32_t generation;
+	char *text;
+	size_t length;
+};
+
 struct container_connection {
 	struct container_socket *socket;
 	struct varlink_exchange *exchange;
@@ -25,6 +36,7 @@ struct container_connection {
 	json_t *parameters;
 	bool wants_more;
 	struct container_request *request;
+	struct container_memory memory;
 	bool is_counted; /* among the share's waits */
 	uint64_t not_before_ms;
 	TAILQ_ENTRY(container_connection) delayed; /* while not_before_ms is set */
@@ -40,6 +52,7 @@ struct container_socket {
 	struct fair_shares *shares;
 	struct handle_group handles;
 	struct deadline tick; /* while calls are delayed */
+	bool has_unique_ids;  /* of processes */
 	struct container_connections delayed, watching;
 };
 
@@ -62,6 +75,11 @@ void container_reply(struct container_connection *connection, json_t *parameters
 void container_fail(struct container_connection *connection, const char *error, const char *text);
 void container_fail_with(
 	struct container_connection *connection, const char *error, json_t *parameters);
+
+/* The same, and remembers it: it is the answer again while LEASE (NULL: none) has this generation and
+ * nobody has read other files. */
+void container_reply_remembered(
+	struct container_connection *connection, json_t *parameters, const struct lease *lease);
 
 /* The call waits for something; false (and it has failed with TooMuch): as many wait as may. */
 bool container_count_wait(struct container_connection *connection);

@@ -51,10 +51,11 @@ static void on_who_am_i(struct container_connection *connection)
 {
 	const struct attested *who = connection->who;
 
-	container_reply(connection,
+	container_reply_remembered(connection,
 		json_pack("{s:s, s:s, s:s, s:o, s:O}", "container", who->facts.name, "container_id",
 			who->facts.id, "engine", broker_of(connection)->engines[who->engine].name,
-			"grants", grants_of(connection), "facts", who->steps));
+			"grants", grants_of(connection), "facts", who->steps),
+		NULL);
 }
 
 /* --- Request --- */
@@ -73,10 +74,15 @@ static void on_answer(void *data, const struct container_answer *answer)
 	connection->request = NULL;
 	switch (answer->outcome) {
 	case OUTCOME_DELIVERED:
+		container_reply(
+			connection, json_pack("{s:o, s:b}", "delivery",
+					    lease_describe_inside(answer->lease), "is_new", true));
+		return;
 	case OUTCOME_PRESENT:
-		container_reply(connection,
+		container_reply_remembered(connection,
 			json_pack("{s:o, s:b}", "delivery", lease_describe_inside(answer->lease),
-				"is_new", answer->outcome == OUTCOME_DELIVERED));
+				"is_new", false),
+			answer->lease);
 		return;
 	case OUTCOME_NO_TARGET:
 		container_fail_with(connection, CONTAINER_ERROR("NoTarget"),

@@ -65,6 +65,53 @@ void container_reply(struct container_connection *connection, json_t *parameters
 	varlink_reply(exchange, parameters);
 }
 
+static void forget_memory(struct container_memory *memory)
+{
+	json_decref(memory->parameters);
+	free(memory->text);
+	*memory = (struct container_memory){ 0 };
+}
+
+void container_reply_remembered(
+	struct container_connection *connection, json_t *parameters, const struct lease *lease)
+{
+	struct container_memory *memory = &connection->memory;
+	struct varlink_exchange *exchange = connection->exchange;
+
+	forget_memory(memory);
+	if (varlink_reply_encode(parameters, false, &memory->text, &memory->length) < 0) {
+		container_reply(connection, parameters);
+		return;
+	}
+	json_decref(parameters);
+	memory->method = connection->method;
+	memory->parameters = json_incref(connection->parameters);
+	memory->epoch = connection->socket->broker->files_epoch;
+	if (lease) {
+		memcpy(memory->lease, lease->delivery.hex, sizeof memory->lease);
+		memory->generation = lease->delivery.generation;
+	}
+	container_forget_call(connection);
+	varlink_reply_text(exchange, memory->text, memory->length);
+}
+
+/* Nothing is released by it: what is remembered is what the container has. */
+static bool is_remembered(const struct container_connection *connection)
+{
+	const struct container_memory *memory = &connection->memory;
+	struct broker *broker = connection->socket->broker;
+	const struct lease *lease;
+
+	if (memory->method != connection->method || memory->epoch != broker->files_epoch ||
+		!json_equal(memory->parameters, connection->parameters))
+		return false;
+	if (!memory->lease[0])
+		return true;
+	lease = lease_find(&broker->leases, memory->lease);
+	return lease && lease->state == LEASE_RELEASED && !lease->end_reason && !lease->change &&
+	       lease->delivery.generation == memory->generation;
+}
+
 void container_fail_with(
 	struct container_connection *connection, const char *error, json_t *parameters)
 {
@@ -131,14 +178,24 @@ static void attest(struct container_connection *connection)
 			"the process that has connected has ended");
 }
 
+static void reply_again(struct container_connection *connection)
+{
+	struct varlink_exchange *exchange = connection->exchange;
+
+	container_forget_call(connection);
+	varlink_reply_text(exchange, connection->memory.text, connection->memory.length);
+}
+
 static void run(struct container_connection *connection)
 {
 	if (!connection->socket->broker->is_adopted)
 		container_fail(connection, CONTAINER_ERROR("NotYet"), "Mayfly is being started");
-	else if (connection->who)
-		connection->method->run(connection);
-	else
+	else if (!connection->who)
 		attest(connection);
+	else if (is_remembered(connection))
+		reply_again(connection);
+	else
+		connection->method->run(connection);
 }
 
 /* Those whose time has come, each at most once. */
@@ -250,7 +307,8 @@ static int note_peer(struct container_connection *connection, int *ret_pidfd)
 
 	if (pidfd < 0)
 		return pidfd;
-	connection->unique_id = process_unique_id(pidfd);
+	if (connection->socket->has_unique_ids)
+		connection->unique_id = process_unique_id(pidfd);
 	if (!is_proved) {
 		randombytes_buf(nonce, sizeof nonce);
 		(void)sodium_bin2hex(
@@ -298,6 +356,7 @@ static void on_disconnect(struct varlink_exchange *exchange, void *data)
 	if (connection->who)
 		attested_done(connection->who);
 	free(connection->who);
+	forget_memory(&connection->memory);
 	fd_close_p(&connection->pidfd);
 	free(connection);
 }
@@ -354,6 +413,7 @@ int container_socket_serve(struct broker *broker, int fd, struct container_socke
 		return r;
 	}
 	socket->broker = broker;
+	socket->has_unique_ids = process_ids_are_unique();
 	TAILQ_INIT(&socket->delayed);
 	TAILQ_INIT(&socket->watching);
 	handle_group_init(&socket->handles, on_empty);

@@ -1,7 +1,6 @@
 #include "daemon/broker/request/attestation.h"
 
 #include "daemon/broker/identity/peer_verdict.h"
-#include "daemon/broker/wire/peer_process.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
@@ -276,10 +275,8 @@ int attestation_start(struct broker *broker, int pidfd, pid_t pid,
 		return -ENOMEM;
 	attestation->broker = broker;
 	attestation->pidfd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
-	attestation->attested = (struct attested){ .pid = pid,
-		.unique_id = process_unique_id(pidfd),
-		.init.pidfd = -1,
-		.steps = json_array() };
+	attestation->attested =
+		(struct attested){ .pid = pid, .init.pidfd = -1, .steps = json_array() };
 	if (attestation->pidfd < 0 || !attestation->attested.steps) {
 		const int code = attestation->pidfd < 0 ? -errno : -ENOMEM;
 

@@ -11,7 +11,6 @@
 /* A process that was found to be in a container. Owned; attested_done() empties it. */
 struct attested {
 	pid_t pid;
-	uint64_t unique_id; /* of the process; 0 where the kernel has none */
 	struct cgroup_chain place;
 	unsigned engine;
 	struct container_facts facts; /* as the engine says */

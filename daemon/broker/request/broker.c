@@ -153,6 +153,7 @@ void broker_problem(struct broker *broker, const char *what, const char *text)
 void broker_files_apply(struct broker *broker, struct broker_files *files, json_t *restart_needed)
 {
 	broker_problem(broker, "files", NULL);
+	broker->files_epoch++;
 	if (broker->config)
 		note_restart_needed(broker, files->config, restart_needed);
 	config_free(broker->config);

@@ -41,6 +41,7 @@ struct broker {
 	struct deadline waking;
 	char *root; /* "" or the directory below which everything of ours is */
 	struct config *config;
+	uint64_t files_epoch; /* counts what was read of configuration and policy */
 	struct arena *arena;
 	struct store *store;
 	struct state_db *state;

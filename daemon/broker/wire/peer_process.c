@@ -53,13 +53,18 @@ pid_t process_pid(int pidfd)
 	return line ? (pid_t)atoi(line + 5) : -1;
 }
 
+bool process_ids_are_unique(void)
+{
+	AUTO_FD self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	struct statfs file_system;
+
+	return self >= 0 && fstatfs(self, &file_system) == 0 &&
+	       file_system.f_type == PIDFS_MAGIC_6_9;
+}
+
 uint64_t process_unique_id(int pidfd)
 {
-	struct statfs file_system;
 	struct stat status;
 
-	if (fstatfs(pidfd, &file_system) != 0 || file_system.f_type != PIDFS_MAGIC_6_9 ||
-		fstat(pidfd, &status) != 0)
-		return 0;
-	return status.st_ino;
+	return fstat(pidfd, &status) == 0 ? status.st_ino : 0;
 }

@@ -15,6 +15,8 @@ int peer_process_open(int socket, pid_t *ret_pid, bool *ret_is_proved);
  * pidfds cannot be compared. */
 pid_t process_pid(int pidfd);
 
-/* A number that no other process of this boot has (the inode of pidfs, 6.9), or 0 where the kernel
- * gives all pidfds the same. PIDFD is borrowed. */
+/* True where each process of a boot has a number of its own (the inode of pidfs, 6.9); before that the
+ * kernel gives all pidfds the same. */
+bool process_ids_are_unique(void);
+/* That number, or 0. PIDFD is borrowed. */
 uint64_t process_unique_id(int pidfd);

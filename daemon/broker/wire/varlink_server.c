@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define MESSAGE_DEADLINE_MS 10000
-#define READ_AT_ONCE	    16384
+#define READ_AT_ONCE	    2048
 
 /* A connection, and the one call on it. */
 struct varlink_exchange {
@@ -242,16 +242,17 @@ static void serve(struct varlink_exchange *exchange)
 static bool make_room(struct varlink_exchange *exchange)
 {
 	char *buffer;
+	const size_t wanted = 2 * (exchange->capacity + READ_AT_ONCE);
 
 	if (exchange->capacity - exchange->length >= READ_AT_ONCE)
 		return true;
 	if (exchange->capacity >= VARLINK_MESSAGE_MAX_BYTES + READ_AT_ONCE)
 		return false;
-	buffer = realloc(exchange->buffer, exchange->capacity + 2 * READ_AT_ONCE);
+	buffer = realloc(exchange->buffer, wanted);
 	if (!buffer)
 		return false;
 	exchange->buffer = buffer;
-	exchange->capacity += 2 * READ_AT_ONCE;
+	exchange->capacity = wanted;
 	return true;
 }
 

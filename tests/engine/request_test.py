@@ -333,6 +333,12 @@ class Identity(RequestCase):
         self.assertIn("grant web refuses", refused[-1]["reason"])
         self.assertEqual(self.mayfly.explain("web")["outcome"], "refused")
 
+    def test_the_operators_socket_serves_no_container(self):
+        """Root in a container is root to the file's mode."""
+        self.start("web", "-v", f"{self.mayfly.root}/run/mayfly:/all:ro")
+        reply = self.call("web", "org.mayfly.Operator.Status", "-", options=("-e", "MAYFLY_SOCKET=/all/operator.sock"))[0]
+        self.assertEqual(reply["error"], "org.varlink.service.PermissionDenied")
+
     def test_bad_parameters_are_named(self):
         self.start()
         for parameters, name in (({"names": "api-key"}, "names"), ({"names": [1]}, "names"), ({"grant": 7}, "grant"),

@@ -1,5 +1,7 @@
 #include "daemon/broker/listen/operator_socket.h"
 
+#include "daemon/broker/request/attestation.h"
+#include "daemon/broker/wire/peer_process.h"
 #include "operator_interface_generated.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -396,12 +398,28 @@ static struct operator_job *job_new(struct operator_socket *socket,
 	return job;
 }
 
+/* Root in a container is root to the file's mode: whoever binds this socket into one by mistake would
+ * give it everything. */
+static bool is_of_a_container(
+	const struct operator_socket *socket, const struct varlink_exchange *exchange)
+{
+	pid_t pid;
+	bool is_proved;
+	AUTO_FD peer = peer_process_open(varlink_exchange_socket(exchange), &pid, &is_proved);
+
+	return peer >= 0 && peer_container(socket->broker, peer, pid) != NULL;
+}
+
 static void on_call(struct varlink_exchange *exchange, struct varlink_call *call,
 	struct fd_set_passed *fds, void *data)
 {
 	const size_t prefix = sizeof OPERATOR_INTERFACE; /* with the dot in place of the NUL */
 	struct operator_job *job;
 
+	if (is_of_a_container(data, exchange)) {
+		varlink_fail(exchange, VARLINK_ERROR_PERMISSION_DENIED, NULL);
+		return;
+	}
 	if (strncmp(call->method, OPERATOR_INTERFACE ".", prefix) != 0) {
 		varlink_answer_service(exchange, call, OPERATOR_INTERFACE, operator_interface);
 		return;

@@ -27,7 +27,8 @@ enum delivery_phase {
 	PHASE_MADE = 1 << 1,	 /* detached tmpfs, reachable by nobody else */
 	PHASE_MARKED = 1 << 2,	 /* opening a file of it asks the broker */
 	PHASE_ATTACHED = 1 << 3, /* on the host path; unmarked if it was sealed first (a decoy) */
-	PHASE_LOCATED = 1 << 4,	 /* found in a container; RETREAT or another LOCATE may follow */
+	PHASE_LOCATED = 1 << 4,	 /* found in a container (again); RETREAT or another LOCATE may
+				    follow */
 	PHASE_RELEASED = 1 << 5, /* gone from the host path, lives in its container */
 	PHASE_WIPED = 1 << 6,	 /* no content, no own mount; the host path's directory may stay */
 };
@@ -46,30 +47,32 @@ enum mounter_op {
 	MOUNTER_OP_UNSEAL,  /* superblock writable, for a further generation */
 	MOUNTER_OP_CLEAN,   /* wipes every generation but this one */
 	MOUNTER_OP_LOCATE,  /* name = target, + init's pidfd -> struct located */
-	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path
-			     */
+	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path.
+			     * After another LOCATE once more, with other flags */
 	MOUNTER_OP_ATTACH_INSIDE, /* name = target, + init's pidfd: read-only clone at the target;
 				     device: of the delivery that it may cover, 0: none; flags
 				     MAKE_TARGET */
 	MOUNTER_OP_DETACH_INSIDE, /* name = target, + init's pidfd: takes it away from there */
 	MOUNTER_OP_WIPE,	  /* overwrite, truncate, unlink, unmount */
-	MOUNTER_OP_FORGET,	  /* remove the host path's directory */
-	MOUNTER_OP_COMPARE,	  /* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE; flags
+	MOUNTER_OP_FORGET,	/* remove the host path's directory; of a delivery that only a dead
+				     mounter knew: + engine's pidfd (flag WITH_ENGINE) */
+	MOUNTER_OP_COMPARE,	/* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE; flags
 				     LOOK_AT_MOUNTS -> WRITABLE_CGROUP */
 	MOUNTER_OP_ENGINE_ROOT, /* + engine's pidfd -> descriptor of its root directory (O_PATH) */
 	MOUNTER_OP_ADOPT, /* device, mount_id, generation, group, name = target, + init's pidfd (if
 			     it is in a container) and engine's (flag WITH_ENGINE): take up what a
 			     dead mounter has left */
-	MOUNTER_OP_SWEEP, /* wipe and remove what the arena has and the table does not */
+	MOUNTER_OP_SWEEP, /* wipe and remove what the arena has and the table does not: at most
+			     STRAYS_MAX, values[0] tells how many */
 	MOUNTER_OP_COUNT,
 };
 
 enum mounter_request_flags {
 	MOUNTER_LAYOUT_PLAIN = 1 << 0,
 	MOUNTER_KEEP_GUARD = 1 << 1,
-	MOUNTER_ON_HOST_PATH = 1 << 2,	 /* ADOPT: still attached there */
-	MOUNTER_WITH_ENGINE = 1 << 3,	 /* ADOPT: the last descriptor is the engine's pidfd */
-	MOUNTER_MAKE_TARGET = 1 << 4,	 /* ATTACH_INSIDE: directories that are missing */
+	MOUNTER_ON_HOST_PATH = 1 << 2, /* ADOPT: still attached there */
+	MOUNTER_WITH_ENGINE = 1 << 3, /* ADOPT, FORGET: the last descriptor is the engine's pidfd */
+	MOUNTER_MAKE_TARGET = 1 << 4, /* ATTACH_INSIDE: directories that are missing */
 	MOUNTER_LOOK_AT_MOUNTS = 1 << 5, /* COMPARE: at the init's mount table too */
 	MOUNTER_KEEP_PREVIOUS = 1 << 6,	 /* COMMIT: older generations stay readable until CLEAN */
 };

@@ -1,7 +1,7 @@
 /* mayfly-broker: started by mayflyd with the descriptors that proto/supervisor_protocol.h lists.
  *   --plan --root DIR    reads the configuration for the supervisor (plan_mode.h)
  *   --check --root DIR   checks configuration and policy, starts nothing
- *   --root DIR --engine NAME ... --groups N    serves
+ *   --root DIR --engine NAME ... --groups N [--denied N]    serves
  * Order of a start: harden, read configuration, lock memory, open what must be open, drop, sandbox;
  * only then the first byte of input. */
 #include "daemon/broker/broker_start.h"
@@ -23,6 +23,7 @@ static bool parse_arguments(int argc, char **argv, enum mode *mode, struct broke
 		{ "root", required_argument, NULL, 'r' },
 		{ "engine", required_argument, NULL, 'e' },
 		{ "groups", required_argument, NULL, 'g' },
+		{ "denied", required_argument, NULL, 'd' },
 		{ 0 },
 	};
 	int option;
@@ -45,6 +46,9 @@ static bool parse_arguments(int argc, char **argv, enum mode *mode, struct broke
 			break;
 		case 'g':
 			birth->groups_count = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'd':
+			birth->denied = (unsigned)strtoul(optarg, NULL, 10);
 			break;
 		default:
 			return false;

@@ -78,8 +78,10 @@ static void on_record(struct service *service, const struct control_record *reco
 		break;
 	case CONTROL_CHANNEL_MOUNTER:
 		r = mounter_link_replace(broker->leases.mounter, fd_take(fd), &err);
-		if (r == 0)
+		if (r == 0) {
 			lease_readopt_all(&broker->leases);
+			broker_wake(broker);
+		}
 		break;
 	case CONTROL_CHANNEL_ENGINE:
 		if (record->index < broker->engines_count)
@@ -122,15 +124,47 @@ static void on_mounter_lost(void *data)
 
 /* --- openers --- */
 
-static void on_open(struct opener *opener, void *data)
+static void pass_on(struct service *service, struct opener *opener)
 {
-	struct service *service = data;
 	struct lease *lease = lease_find_by_device(&service->broker.leases, opener->device);
 
 	if (lease)
 		lease_on_open(lease, opener);
 	else
 		guard_answer(opener, false);
+}
+
+static void on_late_early(struct opener *opener)
+{
+	struct service *service = opener->owner;
+
+	TAILQ_REMOVE(&service->early, opener, waiting);
+}
+
+/* Whoever opened while there was no broker waits on until it is known again what was delivered. */
+static void on_open(struct opener *opener, void *data)
+{
+	struct service *service = data;
+
+	if (service->broker.is_adopted) {
+		pass_on(service, opener);
+		return;
+	}
+	opener->owner = service;
+	opener->on_late = on_late_early;
+	TAILQ_INSERT_TAIL(&service->early, opener, waiting);
+}
+
+static void pass_early_on(struct service *service)
+{
+	struct opener *opener;
+
+	while ((opener = TAILQ_FIRST(&service->early))) {
+		TAILQ_REMOVE(&service->early, opener, waiting);
+		opener->owner = NULL;
+		opener->on_late = NULL;
+		pass_on(service, opener);
+	}
 }
 
 /* --- the start, before the sandbox --- */
@@ -154,12 +188,9 @@ static void take_engines(struct service *service, const struct broker_birth *bir
 			.index = (unsigned)i,
 			.name = (char *)(uintptr_t)birth->engines[i],
 			.plugin_socket = BROKER_FD_ENGINES + 2 * (int)i,
-			.plugin_name = (char *)(uintptr_t) "",
 		};
 	for (size_t i = 0; i < MAYFLY_ENGINES_MAX; i++)
 		broker->leases.engine_pidfds[i] = -1;
-	for (size_t i = 0; i < birth->engines_count && i < broker->config->engines_count; i++)
-		broker->engines[i].plugin_name = broker->config->engines[i].plugin_name;
 }
 
 /* What needs root: locked memory, /proc and the cgroup tree held open. */
@@ -176,7 +207,7 @@ static int prepare(
 	(void)snprintf(service->volumes_path, sizeof service->volumes_path, "%s/run/mayfly-volumes",
 		birth->root);
 	broker->leases.volumes_path = service->volumes_path;
-	broker->refused_while_locked = json_array();
+	broker->refused_while_locked = json_object();
 	broker->problems = json_object();
 	broker->control = CHILD_FD_CONTROL;
 	broker->host_key = fstat(BROKER_FD_HOST_KEY, &key) == 0 && S_ISREG(key.st_mode)
@@ -223,18 +254,18 @@ static int read_files(
 	struct broker_files files;
 	char problem[1200] = "";
 	int r = broker_files_read(birth->root, NULL, 0, &files, err);
+	const bool has_config = files.config != NULL;
 
 	if (r < 0) {
-
 		if (files.complaints.count > 0)
 			(void)complaints_to_error(&files.complaints, err);
 		(void)snprintf(problem, sizeof problem,
 			"nothing is granted: %s; mend it, then `mayfly policy reload`", err->text);
-		broker_files_done(&files);
-		r = broker_files_default(&files, err);
+		r = broker_files_complete(&files, err);
 	}
 	if (r == 0) {
 		broker_files_apply(broker, &files, NULL);
+		broker->born = has_config ? broker->config : NULL;
 		take_engines(service, birth);
 	}
 	if (problem[0])
@@ -243,10 +274,25 @@ static int read_files(
 	return r;
 }
 
+/* Nothing in it can be had again from elsewhere, but nothing of it is secret, either. */
+static int open_state(struct service *service, struct mayfly_error *err)
+{
+	struct mayfly_error why;
+	const int r = state_db_open(service->state_path, &service->broker.state, &why);
+
+	if (r == -EUCLEAN || r == -EBADMSG)
+		return error_set(err, r,
+			"%.600s. Move it away and start again; it holds no secret. Then make the "
+			"volumes again (`docker volume create -d mayfly NAME`, or `docker compose "
+			"up`) and restart the containers that use them",
+			why.text);
+	return r < 0 ? error_set(err, r, "%s", why.text) : 0;
+}
+
 static int open_files(struct service *service, struct mayfly_error *err)
 {
 	struct broker *broker = &service->broker;
-	int r = state_db_open(service->state_path, &broker->state, err);
+	int r = open_state(service, err);
 
 	if (r == 0)
 		r = store_open(service->state_path, broker->arena, &broker->store, err);
@@ -272,10 +318,12 @@ static void unlock_by_host_key(struct service *service)
 		log_notice("the store is locked; run `mayfly unlock`");
 		return;
 	}
-	if (store_unlock(broker->store, SLOT_HOST_KEY, &key, &err) < 0)
-		log_warning("unlock by /etc/mayfly/host.key: %s; run `mayfly unlock`", err.text);
-	else
+	if (store_unlock(broker->store, SLOT_HOST_KEY, &key, &err) < 0) {
+		(void)error_within(&err, "the host key file does not open the store");
+		broker_problem(broker, "host key", err.text);
+	} else {
 		upkeep_start(broker);
+	}
 }
 
 static void on_lease_event(
@@ -308,6 +356,7 @@ static int make_leases(
 	leases->on_ended = service_lease_ended;
 	leases->on_event = on_lease_event;
 	TAILQ_INIT(&leases->leases);
+	TAILQ_INIT(&service->early);
 	serial_queue_init(&leases->savings, &service->loop);
 	if (!leases->known)
 		return error_errno(err, -ENOMEM, "start");
@@ -394,6 +443,7 @@ static void on_adopted(void *data)
 	struct mayfly_error err;
 
 	service->broker.is_adopted = true;
+	pass_early_on(service);
 	/* Engines are listened to only now: what they say of running containers finds its leases.
 	 */
 	for (unsigned i = 0; i < service->broker.engines_count; i++)
@@ -444,6 +494,19 @@ static int start_handles(struct service *service, struct mayfly_error *err)
 		CHILD_FD_CONTROL, on_control, err);
 }
 
+/* Who they were died with the broker that had read of them. */
+static void record_denied(struct broker *broker, unsigned count)
+{
+	char reason[128];
+
+	if (count == 0)
+		return;
+	(void)snprintf(reason, sizeof reason,
+		"%u opens refused: the broker that had read of them has ended", count);
+	broker_audit(broker, json_pack("{s:s, s:s, s:s}", "action", "open", "decision", "refused",
+				     "reason", reason));
+}
+
 static int serve(
 	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
 {
@@ -465,6 +528,7 @@ static int serve(
 	if (r < 0)
 		return r;
 	unlock_by_host_key(service);
+	record_denied(&service->broker, birth->denied);
 	r = mounter_link_send(service->broker.leases.mounter, &probe, NULL, 0, on_probed, service);
 	if (r < 0)
 		return error_errno(err, r, "ask mayfly-mounter what the kernel can do");

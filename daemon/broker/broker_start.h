@@ -14,6 +14,7 @@ struct broker_birth {
 	const char *engines[MAYFLY_ENGINES_MAX];
 	size_t engines_count;
 	uint32_t groups_count;
+	unsigned denied; /* opens that the broker before had read, and the supervisor has denied */
 };
 
 /* Serves until the supervisor asks it to end or has gone. Returns an exit status. */

@@ -10,6 +10,7 @@
 #include "daemon/broker/request/broker.h"
 
 struct service {
+	struct openers early; /* opens that came before everything was taken up again */
 	struct broker broker;
 	uv_loop_t loop;
 	struct handle_group handles;

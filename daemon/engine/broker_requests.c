@@ -36,6 +36,8 @@ static int on_root(struct engine_session *session, int *passed, struct mayfly_er
 		return error_set(err, -EBADMSG, "a root without a directory's descriptor");
 	fd_close_p(&session->place.root);
 	session->place.root = fd_take(passed);
+	/* What is known from its mounts may be otherwise than in ours. */
+	engine_session_tell_state(session);
 	if (!session->has_files) {
 		engine_link_poke(&session->link);
 		return 0;

@@ -56,6 +56,16 @@ static json_t *text_or_null(const char *text)
 	return text[0] ? json_string(text) : json_null();
 }
 
+/* An engine that has not answered yet (it boots, and starts containers meanwhile) does not tell:
+ * its mounts do. */
+static json_t *cgroup_version(const struct engine_session *session)
+{
+	const int said = session->info.cgroup_version;
+	const int version = said ? said : root_cgroup_version(session->place.root);
+
+	return version ? json_integer(version) : json_null();
+}
+
 void engine_session_tell_state(struct engine_session *session)
 {
 	const bool is_connected = engine_link_is_connected(&session->link);
@@ -69,8 +79,8 @@ void engine_session_tell_state(struct engine_session *session)
 			is_connected ? "" : session->waiting, "version",
 			text_or_null(info->version), "api_version", text_or_null(info->api_version),
 			"data_root", text_or_null(session->place.data_root), "cgroup_version",
-			info->cgroup_version ? json_integer(info->cgroup_version) : json_null(),
-			"storage_driver", text_or_null(session->place.storage_driver)));
+			cgroup_version(session), "storage_driver",
+			text_or_null(session->place.storage_driver)));
 }
 
 void engine_session_leave(struct engine_session *session, const char *why)
@@ -144,7 +154,8 @@ static int open_files(void *context, struct mayfly_error *err)
 		return 0;
 	if (data_root[0] == '\0')
 		return error_set(err, -ENOTCONN,
-			"the engine's directory is not known: it has not answered yet");
+			"the engine has not answered Mayfly yet, so its directory is not known; "
+			"see `mayfly status`");
 	r = root_stat(session->place.root, data_root, &session->data_root);
 	if (r < 0)
 		return error_errno(err, r, "open the engine's directory '%s'", data_root);
@@ -242,6 +253,22 @@ static json_t *event_frame(
 		source);
 }
 
+/* The pid namespace that ENTRY joins has become a shared one: whose it is has other facts than it
+ * was started with. At `create` already, which is some 100 ms before ENTRY can look around there.
+ */
+static void tell_joined(struct engine_session *session, struct container_entry *entry)
+{
+	struct container_entry *joined = container_table_joined_by(&session->table, entry);
+
+	if (!joined || container_entry_refresh(&session->table, joined, false) < 0 ||
+		!joined->record.uses_plugin || !container_runs(&joined->record, joined->id))
+		return;
+	(void)answers_tell(&session->answers,
+		json_pack("{s:s, s:s, s:i}", "type", "running", "id", joined->id, "pid",
+			(int)joined->record.pid),
+		joined);
+}
+
 static void tell_start(struct engine_session *session, struct container_entry *entry,
 	int64_t time_ns, const char *source)
 {
@@ -281,6 +308,8 @@ static void on_event(void *context, const struct docker_event *event)
 		return;
 	if (event->action == DOCKER_CREATE || event->action == DOCKER_START)
 		entry = container_table_announce(&session->table, event->id);
+	if (entry)
+		tell_joined(session, entry);
 	if (event->action == DOCKER_DESTROY)
 		container_table_forget(&session->table, event->id);
 	if (event->action == DOCKER_START && entry)

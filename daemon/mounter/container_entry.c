@@ -1,8 +1,24 @@
 #include "daemon/mounter/container_entry.h"
 
+#include "daemon/mounter/kernel/kernel_calls.h"
+#include "proto/cleanup.h"
+
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+
+/* A service of the host may have a mount namespace of its own; its root is the host's all the same.
+ */
+static bool has_root_of_host(const struct mounter *mounter)
+{
+	AUTO_FD root = open_absolute("/", O_PATH | O_DIRECTORY);
+	struct stat status;
+
+	return root < 0 || fstat(root, &status) != 0 ||
+	       (status.st_dev == mounter->root_device && status.st_ino == mounter->root_inode);
+}
 
 int container_enter(const struct job *job, struct namespaces *found, struct mounter_reply *reply)
 {
@@ -13,7 +29,10 @@ int container_enter(const struct job *job, struct namespaces *found, struct moun
 	if (found->mount == job->mounter->mount_namespace)
 		return reply_fail(reply, -EPERM, "its mount namespace is the host's");
 	r = mount_namespace_enter(job->descriptors.init);
-	return r < 0 ? reply_fail(reply, r, "enter the container's mount namespace") : 0;
+	if (r < 0)
+		return reply_fail(reply, r, "enter the container's mount namespace");
+	return has_root_of_host(job->mounter) ? reply_fail(reply, -EPERM, "its root is the host's")
+					      : 0;
 }
 
 uint32_t container_namespace_flags(const struct job *job, const struct namespaces *found)

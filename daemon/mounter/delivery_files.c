@@ -10,9 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DATA_LINK     "..data"
-#define DATA_LINK_NEW "..data_new"
-#define DESCRIPTION   ".mayfly.json"
+#define DATA_LINK   "..data"
+#define DESCRIPTION ".mayfly.json"
 
 static void generation_name(char name[16], uint32_t generation)
 {
@@ -131,6 +130,20 @@ int delivery_wipe(int own)
 	return directory_for_each(own, entry_wipe, NULL);
 }
 
+/* Overwrites and truncates, and removes nothing: the kernel does not let a file system become
+ * read-only while somebody holds a removed file, were it only by O_PATH. */
+static int entry_empty(int directory, const struct directory_entry *entry, void *data)
+{
+	AUTO_FD inner = -1;
+
+	if (entry->type == DT_REG)
+		return file_wipe(directory, entry->name);
+	if (entry->type != DT_DIR)
+		return 0;
+	inner = open_beneath(directory, entry->name, O_PATH | O_DIRECTORY, 0);
+	return inner < 0 ? inner : directory_for_each(inner, entry_empty, data);
+}
+
 static int link_make(int staging, const struct directory_entry *entry, void *data)
 {
 	const int *own = data;
@@ -150,7 +163,7 @@ struct cleaning {
 	const char *staying; /* its name */
 };
 
-/* Removes links that lead nowhere in the generation that stays, and other generations. */
+/* Removes links that lead nowhere in the generation that stays, and empties other generations. */
 static int stale_remove(int own, const struct directory_entry *entry, void *data)
 {
 	const struct cleaning *cleaning = data;
@@ -158,8 +171,9 @@ static int stale_remove(int own, const struct directory_entry *entry, void *data
 
 	if (entry->type == DT_DIR)
 		return strcmp(entry->name, cleaning->staying) == 0 ? 0
-								   : tree_wipe(own, entry->name);
-	if (strcmp(entry->name, DATA_LINK) == 0)
+								   : entry_empty(own, entry, NULL);
+	/* Those of older generations too. */
+	if (strncmp(entry->name, DATA_LINK, sizeof DATA_LINK - 1) == 0)
 		return 0;
 	if (fstatat(cleaning->staging, entry->name, &status, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
@@ -175,10 +189,14 @@ static int clean(int own, int staging, const char *name)
 
 static int commit_atomic(int own, int staging, const char *name, bool keep_previous)
 {
-	(void)unlinkat(own, DATA_LINK_NEW, 0);
-	if (symlinkat(name, own, DATA_LINK_NEW) != 0)
+	char link[sizeof DATA_LINK + 16];
+
+	(void)snprintf(link, sizeof link, DATA_LINK "%s", name);
+	if (symlinkat(name, own, link) != 0 && errno != EEXIST)
 		return -errno;
-	if (renameat2(own, DATA_LINK_NEW, own, DATA_LINK, 0) != 0)
+	/* In exchange: the link of before stays too, under the other name. */
+	if (renameat2(own, link, own, DATA_LINK, RENAME_EXCHANGE) != 0 &&
+		(errno != ENOENT || renameat2(own, link, own, DATA_LINK, 0) != 0))
 		return -errno;
 	return keep_previous ? 0 : clean(own, staging, name);
 }

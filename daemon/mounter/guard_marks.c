@@ -32,6 +32,14 @@ int guard_mark(const struct mounter *mounter, const struct delivery *delivery)
 	return r;
 }
 
+/* It may have been exempt since an earlier release. */
+static int target_take_back(int shared, int target)
+{
+	const int r = mark(shared, FAN_MARK_REMOVE | IGNORE_OF_A_MOUNT, target);
+
+	return r == -ENOENT ? 0 : r;
+}
+
 int guard_retreat(const struct mounter *mounter, const struct delivery *delivery, bool free_target)
 {
 	const int shared = shared_group(mounter);
@@ -40,6 +48,8 @@ int guard_retreat(const struct mounter *mounter, const struct delivery *delivery
 
 	if (r == 0 && free_target)
 		r = mark(shared, FAN_MARK_ADD | IGNORE_OF_A_MOUNT, delivery->target);
+	else if (r == 0 && delivery->target >= 0)
+		r = target_take_back(shared, delivery->target);
 	if (r == 0)
 		r = mark(shared, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, delivery->mount);
 	if (r < 0 || group == shared)

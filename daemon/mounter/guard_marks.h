@@ -13,8 +13,8 @@ int guard_mark(const struct mounter *mounter, const struct delivery *delivery);
 
 /* The start is verified: hands DELIVERY over to the shared group. The superblock stays marked, so
  * copies of the mount that others made while it was armed stay guarded for good. With FREE_TARGET
- * the container's own mount (delivery->target) is exempt: its opens cost nothing. The delivery's
- * own group is left last. */
+ * the container's own mount (delivery->target) is exempt: its opens cost nothing; without it that
+ * mount is guarded again. The delivery's own group is left last. */
 int guard_retreat(const struct mounter *mounter, const struct delivery *delivery, bool free_target);
 
 /* 0 if the kernel lets GROUP guard MOUNT (then the mark is taken away again), else a negative

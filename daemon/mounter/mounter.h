@@ -24,6 +24,7 @@
 
 #define DELIVERY_HEX_SIZE (2 * DELIVERY_ID_BYTES + 1)
 #define WORKERS_MAX	  64
+#define STRAYS_MAX	  64 /* wiped by one sweep */
 
 struct delivery {
 	uint8_t id[DELIVERY_ID_BYTES];
@@ -67,7 +68,9 @@ struct mounter {
 	uint32_t groups_count; /* with the shared one, which is the last */
 	int host_namespace;    /* entered to attach and detach, and left at once */
 	int arena_namespace;
-	int arena; /* its root directory */
+	int arena;	   /* its root directory */
+	dev_t root_device; /* the host's root directory */
+	ino_t root_inode;
 	/* inodes of the host's namespaces */
 	uint64_t mount_namespace, pid_namespace, ipc_namespace, cgroup_namespace;
 	struct kernel_abilities has;
@@ -75,6 +78,10 @@ struct mounter {
 	struct delivery *deliveries; /* MOUNTER_MAX_DELIVERIES slots of the program's own memory,
 					used from the front */
 	uint16_t *delivery_index;    /* by hash of the id: slot + 1; 0: free */
+	/* What a sweep is to wipe, listed before its worker is forked: that has the table of its
+	 * birth, and would take what is made after it for a stray. */
+	char strays[STRAYS_MAX][DELIVERY_HEX_SIZE];
+	int strays_count;
 };
 
 /* The request's descriptors, at most two; -1 when absent. Borrowed by the operation. */

@@ -153,7 +153,10 @@ static int serve(struct mounter *mounter)
 			next_heartbeat_ms = now + HEARTBEAT_INTERVAL_MS;
 		}
 		polled[0] = (struct pollfd){ mounter->control, POLLIN, 0 };
-		polled[1] = (struct pollfd){ mounter->broker, POLLIN, 0 };
+		/* Further requests wait in the socket while every worker is at work: a wipe that
+		 * was refused would leave a secret behind. */
+		polled[1] = (struct pollfd){ worker_has_free_slot(mounter) ? mounter->broker : -1,
+			POLLIN, 0 };
 		for (size_t i = 0; i < WORKERS_MAX; i++) {
 			worker_kill_if_late(&mounter->workers[i], now);
 			polled[2 + i] = (struct pollfd){
@@ -212,7 +215,7 @@ static int enter_arena(struct mounter *mounter, struct mayfly_error *err)
 static int prepare(struct mounter *mounter, struct mayfly_error *err)
 {
 	struct namespaces own;
-	struct stat volumes;
+	struct stat volumes, root;
 	int r;
 
 	for (uint32_t i = 0; i < mounter->groups_count; i++)
@@ -229,6 +232,10 @@ static int prepare(struct mounter *mounter, struct mayfly_error *err)
 	mounter->cgroup_namespace = own.cgroup;
 	if (fstat(mounter->volumes, &volumes) != 0)
 		return error_errno(err, -errno, "look at the volumes directory");
+	if (stat("/", &root) != 0)
+		return error_errno(err, -errno, "look at the root directory");
+	mounter->root_device = root.st_dev;
+	mounter->root_inode = root.st_ino;
 	mounter->volumes_device = volumes.st_dev;
 	return enter_arena(mounter, err);
 }

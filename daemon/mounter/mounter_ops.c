@@ -213,8 +213,8 @@ static const struct operation {
 	[MOUNTER_OP_CLEAN] = { MOUNTER_OP_CLEAN, PHASE_ANY_LIVE, PHASE_KEEP, IN_WORKER, 0,
 		job_clean },
 	/* Safe: looks, in the container's mount namespace, and changes nothing there. */
-	[MOUNTER_OP_LOCATE] = { MOUNTER_OP_LOCATE, PHASE_ATTACHED | PHASE_LOCATED, PHASE_LOCATED,
-		IN_WORKER, 1, job_locate },
+	[MOUNTER_OP_LOCATE] = { MOUNTER_OP_LOCATE, PHASE_ATTACHED | PHASE_LOCATED | PHASE_RELEASED,
+		PHASE_LOCATED, IN_WORKER, 1, job_locate },
 	/* Safe: the superblock stays marked; only the container's own mount is exempted. */
 	[MOUNTER_OP_RETREAT] = { MOUNTER_OP_RETREAT, PHASE_LOCATED, PHASE_RELEASED,
 		HERE_IF_HOST_NAMESPACE, 0, on_retreat },
@@ -229,8 +229,8 @@ static const struct operation {
 	[MOUNTER_OP_WIPE] = { MOUNTER_OP_WIPE, PHASE_ANY_LIVE, PHASE_WIPED, IN_WORKER, 0,
 		job_wipe },
 	/* Safe: rmdir of the derived directory; refused by the kernel when it is not empty. */
-	[MOUNTER_OP_FORGET] = { MOUNTER_OP_FORGET, PHASE_WIPED, PHASE_EMPTY, HERE_IF_HOST_NAMESPACE,
-		0, job_forget },
+	[MOUNTER_OP_FORGET] = { MOUNTER_OP_FORGET, PHASE_WIPED | PHASE_EMPTY, PHASE_EMPTY,
+		HERE_IF_HOST_NAMESPACE, 0, job_forget },
 	/* Safe: reads namespace numbers. */
 	[MOUNTER_OP_COMPARE] = { MOUNTER_OP_COMPARE, 0, PHASE_KEEP, HERE, 2, on_compare },
 	/* Safe: an O_PATH descriptor gives its holder no right that its own uid has not. */
@@ -238,8 +238,8 @@ static const struct operation {
 		job_engine_root },
 	/* Safe: only what lies in the arena, which only mounters have filled. */
 	[MOUNTER_OP_SWEEP] = { MOUNTER_OP_SWEEP, 0, PHASE_KEEP, IN_WORKER, 0, job_sweep },
-	/* Safe: takes up only a tmpfs of the device (and the mount of the unique id) that was ours.
-	 */
+	/* Safe: takes up only what lies in the arena, or a tmpfs in a container that bears this
+	   delivery's mark. */
 	[MOUNTER_OP_ADOPT] = { MOUNTER_OP_ADOPT, PHASE_EMPTY, PHASE_ATTACHED, HERE, 0, on_adopt },
 };
 
@@ -335,7 +335,8 @@ static int note_engine(const struct job *job)
 
 	if (job->request->op == MOUNTER_OP_ATTACH)
 		return delivery_note_engine(job->mounter, job->delivery, descriptors->init);
-	if (job->request->op == MOUNTER_OP_ADOPT && (job->request->flags & MOUNTER_WITH_ENGINE))
+	if ((job->request->op == MOUNTER_OP_ADOPT || job->request->op == MOUNTER_OP_FORGET) &&
+		(job->request->flags & MOUNTER_WITH_ENGINE))
 		return delivery_note_engine(job->mounter, job->delivery,
 			descriptors->other >= 0 ? descriptors->other : descriptors->init);
 	return 0;
@@ -349,6 +350,12 @@ static int run_here(const struct operation *operation, const struct job *job,
 	if (operation->where == HERE_IF_HOST_NAMESPACE)
 		host_namespace_leave(job->mounter);
 	return r;
+}
+
+static int list_strays(struct mounter *mounter)
+{
+	mounter->strays_count = arena_strays(mounter, mounter->strays, STRAYS_MAX);
+	return mounter->strays_count < 0 ? mounter->strays_count : 0;
 }
 
 static int run_or_start(const struct operation *operation, const struct job *job,
@@ -368,6 +375,8 @@ static int run_or_start(const struct operation *operation, const struct job *job
 	}
 	if (*ret_here)
 		return r;
+	if (operation->op == MOUNTER_OP_SWEEP && list_strays(job->mounter) < 0)
+		return reply_fail(reply, job->mounter->strays_count, "look through the arena");
 	r = worker_start(job->mounter, job, function);
 	return r < 0 ? reply_fail(reply, r, "start a worker") : 0;
 }

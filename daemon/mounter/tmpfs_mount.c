@@ -12,7 +12,10 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+#define MARK_NAME "trusted.mayfly"
 
 #define TMPFS_ATTRIBUTES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
 
@@ -51,6 +54,29 @@ static int configure(
 	return r < 0 ? r : fs_create(context);
 }
 
+/* A kernel that keeps no extended attributes on a tmpfs lets none be found again in a container. */
+static int set_mark(int own, const char *name)
+{
+	AUTO_FD root = open_in_root(own, ".", O_RDONLY | O_DIRECTORY);
+
+	if (root < 0)
+		return root;
+	return fsetxattr(root, MARK_NAME, name, strlen(name), XATTR_CREATE) == 0 ||
+			       errno == EOPNOTSUPP
+		       ? 0
+		       : -errno;
+}
+
+bool tmpfs_is_delivery(int directory, const char *name)
+{
+	char found[DELIVERY_HEX_SIZE];
+	struct statfs status;
+
+	return fstatfs(directory, &status) == 0 && status.f_type == TMPFS_MAGIC &&
+	       fgetxattr(directory, MARK_NAME, found, sizeof found) == (ssize_t)strlen(name) &&
+	       memcmp(found, name, strlen(name)) == 0;
+}
+
 int tmpfs_make(
 	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes)
 {
@@ -65,7 +91,9 @@ int tmpfs_make(
 	own = fs_mount(context, TMPFS_ATTRIBUTES);
 	if (own < 0)
 		return own;
-	r = arena_attach(mounter, name, own);
+	r = set_mark(own, name);
+	if (r == 0)
+		r = arena_attach(mounter, name, own);
 	return r < 0 ? r : fd_take(&own);
 }
 
@@ -79,13 +107,35 @@ int tmpfs_clone_read_only(int own)
 	return r < 0 ? r : fd_take(&clone);
 }
 
+/* The volumes directory as only we see it: its attached mount, and all copies of that, are
+ * read-only. Safe because the clone is in no mount table. */
+static int volumes_writable(int volumes)
+{
+	AUTO_FD clone = mount_clone(volumes);
+	const int r = clone < 0 ? clone : mount_set_read_only(clone, false);
+
+	return r < 0 ? r : fd_take(&clone);
+}
+
+int host_path_remove(int volumes, const char *name)
+{
+	AUTO_FD writable = volumes_writable(volumes);
+
+	if (writable < 0)
+		return writable;
+	return unlinkat(writable, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
 int host_path_attach(int clone, int volumes, const char *name)
 {
+	AUTO_FD writable = volumes_writable(volumes);
 	AUTO_FD place = -1;
 
 	/* Safe because NAME is 64 hex digits below a directory that only root can enter, and is
 	 * opened without following anything: a link that somebody planted there is refused. */
-	if (mkdirat(volumes, name, 0700) != 0 && errno != EEXIST)
+	if (writable < 0)
+		return writable;
+	if (mkdirat(writable, name, 0700) != 0 && errno != EEXIST)
 		return -errno;
 	place = open_beneath(volumes, name, O_PATH | O_DIRECTORY, 0);
 	return place < 0 ? place : mount_attach(clone, place);
@@ -112,7 +162,7 @@ static int mount_volumes_on(int place)
 	if (r >= 0)
 		r = fs_create(context);
 	if (r >= 0)
-		r = mount = fs_mount(context, TMPFS_ATTRIBUTES);
+		r = mount = fs_mount(context, TMPFS_ATTRIBUTES | MOUNT_ATTR_RDONLY);
 	return r < 0 ? r : mount_attach(mount, place);
 }
 

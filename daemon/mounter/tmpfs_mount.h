@@ -8,6 +8,10 @@
 int tmpfs_make(
 	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes);
 
+/* True when DIRECTORY (O_RDONLY) is the root of the tmpfs that was made for the delivery NAME: it
+ * bears a mark that only CAP_SYS_ADMIN of the host can set or see. */
+bool tmpfs_is_delivery(int directory, const char *name);
+
 /* A read-only, detached clone of the own mount OWN. Only in the arena: the kernel clones what is in
  * the caller's namespace. */
 int tmpfs_clone_read_only(int own);
@@ -18,6 +22,9 @@ int host_path_attach(int clone, int volumes, const char *name);
 
 /* Takes the mount off the directory NAME below VOLUMES; the directory stays. Nothing mounted: 0. */
 int host_path_detach(int volumes, const char *name);
+
+/* Removes the empty directory NAME below VOLUMES; not there: 0. */
+int host_path_remove(int volumes, const char *name);
 
 /* Opens the volumes directory PATH in the mount namespace that the calling worker has just entered;
  * makes it, and a private tmpfs on it, if it is not there (an engine in a mount namespace of its

@@ -20,12 +20,18 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static struct worker *free_slot(struct mounter *mounter)
+static size_t free_slot(const struct mounter *mounter)
 {
-	for (size_t i = 0; i < WORKERS_MAX; i++)
-		if (mounter->workers[i].pid == 0)
-			return &mounter->workers[i];
-	return NULL;
+	size_t slot = 0;
+
+	while (slot < WORKERS_MAX && mounter->workers[slot].pid != 0)
+		slot++;
+	return slot;
+}
+
+bool worker_has_free_slot(const struct mounter *mounter)
+{
+	return free_slot(mounter) < WORKERS_MAX;
 }
 
 static _Noreturn void run_in_child(const struct job *job, job_function *function, int socket)
@@ -41,11 +47,11 @@ static _Noreturn void run_in_child(const struct job *job, job_function *function
 
 int worker_start(struct mounter *mounter, const struct job *job, job_function *function)
 {
-	struct worker *worker = free_slot(mounter);
+	const size_t slot = free_slot(mounter);
 	int pair[2];
 	pid_t pid;
 
-	if (!worker)
+	if (slot == WORKERS_MAX)
 		return -EAGAIN;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return -errno;
@@ -58,7 +64,7 @@ int worker_start(struct mounter *mounter, const struct job *job, job_function *f
 		(void)close(pair[0]);
 		return code;
 	}
-	*worker = (struct worker){
+	mounter->workers[slot] = (struct worker){
 		.pid = pid,
 		.socket = pair[0],
 		.deadline_ms = now_ms() + MOUNTER_WORKER_DEADLINE_MS,

@@ -10,6 +10,9 @@ typedef int job_function(const struct job *job, struct mounter_reply *reply, int
  * could not be forked. */
 int worker_start(struct mounter *mounter, const struct job *job, job_function *function);
 
+/* Is there a slot for one more? Without one nothing is asked for: it would only be refused. */
+bool worker_has_free_slot(const struct mounter *mounter);
+
 /* Reads the finished WORKER's reply into *REPLY and its descriptor into *RET_FD (-1 without), reaps
  * it and frees its slot. A worker that ended without a reply gives -EIO. */
 void worker_finish(

@@ -106,14 +106,14 @@ int job_forget(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	char name[DELIVERY_HEX_SIZE];
 	AUTO_FD volumes = volumes_enter(job);
+	int r;
 
 	(void)ret_fd;
 	if (volumes < 0)
 		return reply_fail(reply, volumes, "open the volumes directory of the engine");
 	delivery_hex(job->delivery->id, name);
-	if (unlinkat(volumes, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
-		return reply_fail(reply, -errno, "remove the host path's directory");
-	return 0;
+	r = host_path_remove(volumes, name);
+	return r < 0 ? reply_fail(reply, r, "remove the host path's directory") : 0;
 }
 
 int job_engine_root(const struct job *job, struct mounter_reply *reply, int *ret_fd)
@@ -195,6 +195,17 @@ int job_locate(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 	return 0;
 }
 
+/* DEVICE is what the broker says: whatever else is mounted in a container, a writable clone of it
+ * is not to be had. */
+static bool is_ours(const struct job *job, int target)
+{
+	AUTO_FD directory = open_in_root(target, ".", O_RDONLY | O_DIRECTORY);
+	char name[DELIVERY_HEX_SIZE];
+
+	delivery_hex(job->delivery->id, name);
+	return directory >= 0 && tmpfs_is_delivery(directory, name);
+}
+
 /* For a delivery that the arena does not have any more (every process of ours was dead): a writable
  * clone of the container's own mount. The kernel refuses it where a user namespace has locked the
  * mount read-only. */
@@ -215,6 +226,8 @@ int job_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 	if (r == 0 && facts.is_unique && job->request->mount_id != 0 &&
 		facts.mount_id != job->request->mount_id)
 		r = -ESTALE;
+	if (r == 0 && !is_ours(job, target))
+		r = -EPERM;
 	if (r < 0)
 		return reply_fail(reply, r, "find the delivery again");
 	clone = mount_clone(target);
@@ -237,24 +250,18 @@ static void sweep_one(const struct job *job, const char *name)
 	arena_remove(job->mounter, name);
 	if (host_namespace_enter(job->mounter) == 0 &&
 		host_path_detach(job->mounter->volumes, name) == 0)
-		(void)unlinkat(job->mounter->volumes, name, AT_REMOVEDIR);
+		(void)host_path_remove(job->mounter->volumes, name);
 	host_namespace_leave(job->mounter);
 }
 
 /* What a mounter left behind whose broker died in the middle of an operation. */
 int job_sweep(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
-	char names[64][DELIVERY_HEX_SIZE];
-	int count;
+	const struct mounter *mounter = job->mounter;
 
 	(void)ret_fd;
-	do {
-		count = arena_strays(job->mounter, names, 64);
-		if (count < 0)
-			return reply_fail(reply, count, "look through the arena");
-		for (int i = 0; i < count; i++)
-			sweep_one(job, names[i]);
-		reply->values[0] += (uint64_t)count;
-	} while (count == 64);
+	for (int i = 0; i < mounter->strays_count; i++)
+		sweep_one(job, mounter->strays[i]);
+	reply->values[0] = (uint64_t)mounter->strays_count;
 	return 0;
 }

@@ -252,6 +252,15 @@ static void describe_broker(const struct supervisor *supervisor, struct birth *b
 	}
 }
 
+/* The next broker records what was denied in its predecessor's place. */
+static void describe_denied(
+	const struct supervisor *supervisor, struct birth *birth, char count[16])
+{
+	(void)snprintf(count, 16, "%u", supervisor->denied);
+	argument(birth, "--denied");
+	argument(birth, count);
+}
+
 static void describe_groups(
 	const struct supervisor *supervisor, struct birth *birth, char count[16])
 {
@@ -283,6 +292,7 @@ static void links_handed_over(struct supervisor *supervisor, struct child *child
 		fd_close_p(&child->own_end);
 		return;
 	}
+	supervisor->denied = 0;
 	for (size_t i = 1; i < supervisor->children_count; i++)
 		fd_close_p(&supervisor->children[i].broker_end);
 }
@@ -293,7 +303,7 @@ int child_start(struct supervisor *supervisor, struct child *child, struct mayfl
 		BROKER_MAX_DESCRIPTORS };
 	AUTO_FD nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	struct birth birth = { 0 };
-	char volumes[PATH_MAX + 32], groups[16];
+	char volumes[PATH_MAX + 32], groups[16], denied[16];
 	int pair[2];
 	pid_t pid;
 	int r = links_prepare(supervisor, child);
@@ -306,6 +316,7 @@ int child_start(struct supervisor *supervisor, struct child *child, struct mayfl
 	descriptor(&birth, pair[1]);
 	if (child->kind == CHILD_BROKER) {
 		describe_broker(supervisor, &birth, nothing);
+		describe_denied(supervisor, &birth, denied);
 		birth.open_files = &broker_files;
 	} else if (child->kind == CHILD_MOUNTER) {
 		descriptor(&birth, child->own_end);
@@ -374,6 +385,7 @@ void child_on_end(struct supervisor *supervisor, struct child *child, int status
 			supervisor->groups, supervisor->groups_count, BROKER_MAX_DESCRIPTORS);
 		if (denied > 0)
 			log_notice("denied %u opens that the broker had not answered", denied);
+		supervisor->denied += denied;
 	}
 	if (!supervisor->is_stopping)
 		log_warning("%s ended (%s %d)", program_of(child->kind),

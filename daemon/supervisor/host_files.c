@@ -85,11 +85,34 @@ int host_directories_make(struct supervisor *supervisor, struct mayfly_error *er
 /* True when PATH is the root of a mount: its parent is on another device. */
 static bool is_mounted(const char *path)
 {
-	AUTO_FD inner = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_FD inner = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat inside, above;
 
 	return inner >= 0 && fstat(inner, &inside) == 0 && fstatat(inner, "..", &above, 0) == 0 &&
 	       inside.st_dev != above.st_dev;
+}
+
+/* Whoever could write to the directory above may have planted a link there: nothing of ours is
+ * mounted where it leads. Returns -1 with errno. */
+static int volumes_mount_at(const char *path)
+{
+	AUTO_FD place = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_FD mounted = -1;
+	char name[32];
+
+	(void)snprintf(name, sizeof name, "/proc/self/fd/%d", place);
+	if (place < 0 || mount("mayfly-volumes", name, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+				 "mode=0700,size=4m") != 0)
+		return -1;
+	mounted = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	(void)snprintf(name, sizeof name, "/proc/self/fd/%d", mounted);
+	/* Private: an armed delivery must not travel to mount namespaces that follow the host's. */
+	if (mount(NULL, name, NULL, MS_PRIVATE, NULL) != 0)
+		return -1;
+	/* Read-only, and so are the copies that containers have (`-v /run:/x`): one of them could
+	 * put a directory of its own in the place of a delivery. The mounter has its own way in. */
+	return mount(NULL, name, NULL,
+		MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
 int host_volumes_mount(struct supervisor *supervisor, struct mayfly_error *err)
@@ -102,12 +125,8 @@ int host_volumes_mount(struct supervisor *supervisor, struct mayfly_error *err)
 	while (is_mounted(path))
 		if (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
 			return error_errno(err, -errno, "take the old mount off %s", path);
-	if (mount("mayfly-volumes", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		    "mode=0700,size=4m") != 0)
+	if (volumes_mount_at(path) < 0)
 		return error_errno(err, -errno, "mount a tmpfs on %s", path);
-	/* Private: an armed delivery must not travel to mount namespaces that follow the host's. */
-	if (mount(NULL, path, NULL, MS_PRIVATE, NULL) != 0)
-		return error_errno(err, -errno, "make %s private", path);
 	supervisor->volumes = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return supervisor->volumes < 0 ? error_errno(err, -errno, "open %s", path) : 0;
 }
@@ -129,8 +148,11 @@ static int open_key(const char *path, struct mayfly_error *err)
 	AUTO_FD fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat status;
 
+	if (fd < 0 && errno == ELOOP)
+		return error_set(
+			err, -ELOOP, "%s is a symbolic link; put the key itself there", path);
 	if (fd < 0)
-		return -errno;
+		return error_errno(err, -errno, "open %s", path);
 	if (fstat(fd, &status) != 0)
 		return error_errno(err, -errno, "look at %s", path);
 	if (!S_ISREG(status.st_mode) || status.st_uid != 0 || (status.st_mode & 077) != 0)

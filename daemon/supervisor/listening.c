@@ -14,7 +14,8 @@
 
 #define PLUGIN_DIRECTORY "/run/docker/plugins"
 #define FIRST_PASSED_FD	 3
-#define BACKLOG		 128
+/* Engines connect without waiting: a full queue is an error for them, not a delay. */
+#define BACKLOG		 1024
 
 static int address_of(const char *directory, const char *name, struct sockaddr_un *address)
 {
@@ -62,21 +63,26 @@ static int remove_stale(const struct sockaddr_un *address)
 	return unlink(address->sun_path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
-static int bind_socket(const struct sockaddr_un *address, mode_t mode, gid_t gid)
+/* The umask is 077: nobody can connect before the mode is widened. */
+static int bind_socket(const struct sockaddr_un *address)
 {
 	AUTO_FD fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int r = fd < 0 ? -errno : remove_stale(address);
 
 	if (r < 0)
 		return r;
-	/* The umask is 077: nobody can connect before the mode is widened. */
-	if (bind(fd, (const struct sockaddr *)address, sizeof *address) != 0)
-		return -errno;
-	if (gid != (gid_t)-1 && chown(address->sun_path, 0, gid) != 0)
-		return -errno;
-	if (chmod(address->sun_path, mode) != 0 || listen(fd, BACKLOG) != 0)
+	if (bind(fd, (const struct sockaddr *)address, sizeof *address) != 0 ||
+		listen(fd, BACKLOG) != 0)
 		return -errno;
 	return fd_take(&fd);
+}
+
+/* Who may connect is the configuration's to say, whoever has made the socket. */
+static int open_to(const struct sockaddr_un *address, mode_t mode, gid_t gid)
+{
+	if (gid != (gid_t)-1 && chown(address->sun_path, 0, gid) != 0)
+		return -errno;
+	return chmod(address->sun_path, mode) == 0 ? 0 : -errno;
 }
 
 static int open_socket(const char *directory, const char *name, mode_t mode, gid_t gid,
@@ -90,7 +96,7 @@ static int open_socket(const char *directory, const char *name, mode_t mode, gid
 		return error_errno(err, r, "listen on %s/%s", directory, name);
 	opened.fd = passed_socket(&address);
 	if (opened.fd < 0) {
-		opened.fd = bind_socket(&address, mode, gid);
+		opened.fd = bind_socket(&address);
 		opened.is_ours = true;
 	}
 	if (opened.fd == -EADDRINUSE)
@@ -99,7 +105,8 @@ static int open_socket(const char *directory, const char *name, mode_t mode, gid
 	if (opened.fd < 0)
 		return error_errno(err, opened.fd, "listen on %s", address.sun_path);
 	*ret_socket = opened;
-	return 0;
+	r = open_to(&address, mode, gid);
+	return r < 0 ? error_errno(err, r, "set owner and mode of %s", address.sun_path) : 0;
 }
 
 int listening_open(struct supervisor *supervisor, struct mayfly_error *err)

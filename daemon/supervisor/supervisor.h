@@ -56,5 +56,6 @@ struct supervisor {
 	struct listening_socket plugin_sockets[MAYFLY_ENGINES_MAX];
 	int groups[GUARD_GROUPS_MAX + 1]; /* the last is the shared one */
 	uint32_t groups_count;
+	unsigned denied; /* opens, by the sweeps since the last broker was started */
 	bool is_stopping;
 };

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ BUSYBOX = "/bin/busybox"
 COMMANDS = "sh cat ls id mount umount sleep env stat true false touch echo ps dd cp mkdir chmod kill wc head test mv ln rm find".split()
 IMAGE = "mayfly-test:1"
 USER = 64999  # the broker's uid in tests: no account has it
+REMAPPED_FROM = 200000
 
 
 def need(condition, what):
@@ -60,6 +62,23 @@ def processes_below(pid):
     return found
 
 
+class Ending:
+    """Processes whose end is waited for. By descriptor: numbers are used again within seconds on a busy machine."""
+
+    def __init__(self, pids):
+        self.pidfds = []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                self.pidfds.append(os.pidfd_open(pid))
+
+    def wait(self, what, timeout=30):
+        try:
+            wait_for(lambda: len(select.select(self.pidfds, [], [], 0)[0]) == len(self.pidfds), what, timeout)
+        finally:
+            for pidfd in self.pidfds:
+                os.close(pidfd)
+
+
 def mounts(pid="self"):
     return pathlib.Path(f"/proc/{pid}/mounts").read_text()
 
@@ -83,28 +102,38 @@ def end_processes_of(directory):
 
 
 class Engine:
-    """dockerd with directories of its own. cgroup 2: in a mount namespace of its own, where /sys/fs/cgroup is version 2."""
+    """dockerd with directories of its own. cgroup 2: in a mount namespace of its own, where /sys/fs/cgroup is version 2.
+    remapped: with a user namespace for its containers, whose uids begin at REMAPPED_FROM."""
 
-    def __init__(self, cgroup=1, arguments=(), directory=None):
+    def __init__(self, cgroup=1, arguments=(), directory=None, remapped=False):
         need(os.geteuid() == 0, "it needs root")
         need(shutil.which("dockerd") and os.path.exists(BUSYBOX), "there is no dockerd or busybox-static")
-        self.cgroup, self.arguments = cgroup, list(arguments)
+        need(not remapped or os.path.exists("/etc/subuid"), "there is no /etc/subuid")
+        self.cgroup, self.arguments, self.remapped = cgroup, list(arguments), remapped
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix="mayfly-engine-"))
+        self.directory.chmod(0o755)
         self.socket = self.directory / "docker.sock"
         self.data_root = self.directory / "data"
         self.exec_root = self.directory / "run"
         self.process = None
         self.known_volumes = []
-        self.keep = []  # containers that are not removed between tests
+        self.keep = []  # names of containers that are not removed between tests
 
     def command(self):
         dockerd = ["dockerd", "--data-root", self.data_root, "--exec-root", self.exec_root, "-p",
                    self.directory / "docker.pid", "-H", f"unix://{self.socket}", "--bridge=none", "--iptables=false",
                    "--ip-forward=false", *self.arguments]
-        if self.cgroup == 1:
+        prepare = []
+        if self.cgroup == 2:
+            prepare += ["umount -l /sys/fs/cgroup", "mount -t cgroup2 none /sys/fs/cgroup"]
+        if self.remapped:
+            ids = self.directory / "subid"
+            ids.write_text(f"nobody:{REMAPPED_FROM}:65536\nnogroup:{REMAPPED_FROM}:65536\n")
+            prepare += [f"mount --bind {ids} /etc/subuid", f"mount --bind {ids} /etc/subgid"]
+            dockerd.append("--userns-remap=nobody:nogroup")
+        if not prepare:
             return dockerd
-        mount_v2 = "umount -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\""
-        return ["unshare", "-m", "--propagation", "private", "sh", "-c", mount_v2, "sh", *dockerd]
+        return ["unshare", "-m", "--propagation", "private", "sh", "-c", "; ".join([*prepare, 'exec "$@"']), "sh", *dockerd]
 
     def start(self, wait=True):
         self.log = open(self.directory / "dockerd.log", "ab")
@@ -164,10 +193,10 @@ class Engine:
                            stdout=subprocess.DEVNULL)
 
     def remove_containers(self):
-        names = self.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()
-        names = [name for name in names if name not in self.keep]
-        if names:
-            self.docker("rm", "-f", *names, check=False)
+        listed = self.docker("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}").stdout.splitlines()
+        ids = [line.split()[0] for line in listed if line.split()[1] not in self.keep]
+        if ids:
+            self.docker("rm", "-f", *ids, check=False)
 
     def remove_volumes(self):
         """Those that this engine knows by itself: to list all it would ask every plugin of the host, also a dead one."""
@@ -178,12 +207,17 @@ class Engine:
 
     def stop(self, how=signal.SIGTERM):
         if self.process and self.process.poll() is None:
+            below = Ending(processes_below(self.process.pid)[1:])
             self.process.send_signal(how)
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+            below.wait("its processes have ended")
+            # The next dockerd takes whoever has these numbers by then for a containerd, or a dockerd, that is alive.
+            for stale in (self.exec_root / "containerd/containerd.pid", self.directory / "docker.pid"):
+                stale.unlink(missing_ok=True)
         self.log.close()
 
     def close(self):
@@ -319,11 +353,12 @@ class Mayfly:
     def kill_all(self):
         """As if the machine's OOM killer took every process of ours at once."""
         pids = processes_below(self.process.pid)
+        others = Ending(pids[1:])
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids[1:]), "all of Mayfly's processes are gone")
+        others.wait("all of Mayfly's processes have ended")
         self.log.close()
 
     def close(self):
@@ -355,6 +390,7 @@ class EngineCase(unittest.TestCase):
     """Tests against one engine for the class and a Mayfly that they share; containers are removed between tests."""
 
     cgroup = 1
+    remapped = False
     engine_arguments = ()
     plugin = plugin_name()
     build = BUILD
@@ -365,7 +401,7 @@ class EngineCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.engine = Engine(cls.cgroup, cls.engine_arguments)
+        cls.engine = Engine(cls.cgroup, cls.engine_arguments, remapped=cls.remapped)
         cls.addClassCleanup(cls.engine.close)
         cls.engine.start()
         cls.engine.import_image()

@@ -309,9 +309,11 @@ class Identity(RequestCase):
 
     def test_a_connection_whose_maker_has_ended_is_nobodys(self):
         self.start()
-        command = "call --parent-gone Request - >/tmp/reply 2>&1; sleep 1; cat /tmp/reply"
-        reply = json.loads(self.engine.docker("exec", "web", "sh", "-c", command).stdout)
-        self.refused(reply, "NotAttested")
+        command = "call --parent-gone Request - >/tmp/reply 2>&1; until [ -s /tmp/reply ]; do sleep 0.1; done; cat /tmp/reply"
+        text = self.engine.docker("exec", "web", "sh", "-c", command, timeout=30).stdout
+        if text == "(closed)\n" and self.wrapper:
+            return  # An older kernel has nothing to hold on to once it has gone: the connection is not taken.
+        self.refused(json.loads(text), "NotAttested")
 
     def test_a_container_inside_the_container_is_not_the_container(self):
         options = ("--cap-add", "SYS_ADMIN", "--security-opt", "seccomp=unconfined")
@@ -337,7 +339,7 @@ class Identity(RequestCase):
         """Root in a container is root to the file's mode."""
         self.start("web", "-v", f"{self.mayfly.root}/run/mayfly:/all:ro")
         reply = self.call("web", "org.mayfly.Operator.Status", "-", options=("-e", "MAYFLY_SOCKET=/all/operator.sock"))[0]
-        self.assertEqual(reply["error"], "org.varlink.service.PermissionDenied")
+        self.assertEqual(reply["error"], "org.mayfly.Operator.Forbidden")
 
     def test_bad_parameters_are_named(self):
         self.start()

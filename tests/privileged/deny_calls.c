@@ -1,7 +1,9 @@
-/* Runs a program on a kernel that seems older: what it adds answers as if it were not there.
- * Usage: deny_calls older-kernel PROGRAM [ARGUMENT...]
- * For tests of fallbacks; the program and its children stay behind the filter. Needs CAP_SYS_ADMIN.
- */
+/* Runs a program on a kernel that seems to lack something: what it adds answers as if it were not there.
+ * Usage: deny_calls PROFILE PROGRAM [ARGUMENT...]
+ *   older-kernel          before 6.5: no SO_PEERPIDFD, PIDFD_GET_INFO, statmount, listmount
+ *   no-fanotify           built without fanotify
+ *   no-permission-events  with fanotify, without its permission events (Docker Desktop's)
+ * For tests of fallbacks; the program and its children stay behind the filter. Needs CAP_SYS_ADMIN. */
 #include <errno.h>
 #include <seccomp.h>
 #include <stdio.h>
@@ -45,17 +47,41 @@ static int deny_older_kernel(scmp_filter_ctx filter)
 	return r;
 }
 
+static int deny_fanotify(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(fanotify_init), 0);
+}
+
+/* The kernel checks the mask of a mark only. */
+static int deny_permission_events(scmp_filter_ctx filter)
+{
+	return seccomp_rule_add(filter, SCMP_ACT_ERRNO(EINVAL), SCMP_SYS(fanotify_mark), 0);
+}
+
+static const struct {
+	const char *name;
+	int (*deny)(scmp_filter_ctx filter);
+} profiles[] = {
+	{ "older-kernel", deny_older_kernel },
+	{ "no-fanotify", deny_fanotify },
+	{ "no-permission-events", deny_permission_events },
+};
+
 int main(int argc, char **argv)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int (*deny)(scmp_filter_ctx filter) = NULL;
 
-	if (argc < 3 || strcmp(argv[1], "older-kernel") != 0) {
-		(void)fprintf(stderr, "usage: deny_calls older-kernel PROGRAM [ARGUMENT...]\n");
+	for (size_t i = 0; argc > 2 && i < sizeof profiles / sizeof profiles[0]; i++)
+		if (strcmp(argv[1], profiles[i].name) == 0)
+			deny = profiles[i].deny;
+	if (!deny) {
+		(void)fprintf(stderr, "usage: deny_calls PROFILE PROGRAM [ARGUMENT...]\n");
 		return 2;
 	}
 	/* The program's own filter and privileges are what it makes of them. */
-	if (!filter || seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0) < 0 ||
-		deny_older_kernel(filter) < 0 || seccomp_load(filter) < 0) {
+	if (!filter || seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0) < 0 || deny(filter) < 0 ||
+		seccomp_load(filter) < 0) {
 		(void)fprintf(stderr, "deny_calls: the filter could not be loaded\n");
 		return EXIT_FAILURE;
 	}

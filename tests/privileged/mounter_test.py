@@ -11,7 +11,7 @@ import threading
 import time
 import unittest
 
-from mounter_client import (ATTACHED, EMPTY, FAN_ALLOW, FAN_DENY, LIBC, ON_HOST_PATH, LOCATED, MADE, PLAIN, RELEASED,
+from mounter_client import (ATTACHED, EMPTY, FAN_ALLOW, FAN_DENY, KEEP_GUARD, LIBC, ON_HOST_PATH, LOCATED, MADE, PLAIN, RELEASED,
                             REQUEST, SAME_MOUNT_NAMESPACE, TARGET_UNREACHABLE, WIPED, WITH_ENGINE, Mounter, OP, pidfd_open)
 
 PROGRAM = os.environ["MAYFLY_MOUNTER"]
@@ -195,10 +195,20 @@ class MounterTest(unittest.TestCase):
         self.make_file("password", generation=2)
         self.make_file("added", generation=2)
         self.call("COMMIT", generation=2)
-        self.assertEqual(sorted(os.listdir(self.host_path)), ["..2", "..data", "added", "password"])
+        self.assertEqual(sorted(os.listdir(self.host_path)), ["..1", "..2", "..data", "..data..2", "added", "password"])
+        self.assertEqual(os.stat(f"{self.host_path}/..1/password").st_size, 0, "an older one is emptied")
         self.make_file("added", generation=3)
         self.call("COMMIT", generation=3)
-        self.assertEqual(sorted(os.listdir(self.host_path)), ["..3", "..data", "added"])
+        self.assertEqual([name for name in sorted(os.listdir(self.host_path)) if name[:2] != ".."], ["added"])
+        self.assertEqual(os.readlink(f"{self.host_path}/..data"), "..3")
+
+    def test_what_is_held_of_an_older_generation_does_not_keep_it_from_being_sealed(self):
+        os.close(self.arm())
+        for path in ("password", "..1/password", "..1", "..data"):
+            self.addCleanup(os.close, os.open(f"{self.host_path}/{path}", os.O_PATH | os.O_NOFOLLOW))
+        os.close(self.make_file("password", generation=2))
+        self.call("COMMIT", generation=2)
+        self.call("SEAL")
 
     def test_plain_layout_has_neither_links_nor_dots(self):
         self.arm(flags=PLAIN, name="a/b")
@@ -252,6 +262,18 @@ class MounterTest(unittest.TestCase):
             container.ask("/run/secrets/password")
             self.mounter.next_event(2).answer(answer)
             self.assertEqual(container.told(), told)
+
+    def test_a_released_delivery_can_be_guarded_again(self):
+        writer = self.arm()
+        container = self.container()
+        self.release(container, writer)
+        container.ask("/run/secrets/password")
+        self.assertEqual(container.told(), VALUE)
+        self.call("LOCATE", name=container.target, fds=[container.pidfd])
+        self.assertEqual(self.call("RETREAT", flags=KEEP_GUARD).phase, RELEASED)
+        container.ask("/run/secrets/password")
+        self.mounter.next_event(2).answer(FAN_DENY)
+        self.assertEqual(container.told(), -errno.EPERM)
 
     def test_the_container_cannot_write(self):
         writer = self.arm(mode=0o666)
@@ -454,6 +476,24 @@ class MounterTest(unittest.TestCase):
         self.release(container, writer, waiting=self.mounter.next_event(0))
         self.assertEqual(container.told(), VALUE)
 
+    def test_the_directory_of_one_that_was_wiped_by_a_dead_mounter_is_removed(self):
+        os.close(self.arm())
+        self.call("WIPE")
+        self.die(with_arena=False)
+        self.assertTrue(os.path.isdir(self.host_path))
+        self.call("FORGET", flags=WITH_ENGINE, fds=[self.engine])
+        self.assertFalse(os.path.isdir(self.host_path))
+
+    def test_what_is_made_while_a_sweep_is_under_way_is_no_stray(self):
+        for _ in range(50):
+            delivery = os.urandom(32)
+            self.mounter.send("SWEEP")
+            self.mounter.send("MAKE", delivery=delivery, size_bytes=1 << 20, inodes=64)
+            self.assertEqual([self.mounter.receive().status for _ in range(2)], [0, 0])
+            self.assertIn(delivery.hex(), os.listdir(f"/proc/{self.mounter.process.pid}/root"))
+            self.call("WIPE", delivery=delivery)
+            self.call("FORGET", delivery=delivery)
+
     def test_what_is_not_the_one_is_not_adopted(self):
         writer = self.arm()
         container = self.container()
@@ -464,6 +504,35 @@ class MounterTest(unittest.TestCase):
         self.adopt(container, -errno.ENODEV, device=self.device + 1)
         self.adopt(container, -errno.ESTALE, mount_id=self.located.mount_id + 1)
         self.adopt(container)
+
+    def test_a_file_system_that_only_the_broker_calls_ours_is_not_adopted(self):
+        """What a broker that was taken over would ask for: any mount of any container, writable and to be wiped."""
+        foreign = tempfile.mkdtemp(prefix="mayfly-mounter-foreign-")
+        self.addCleanup(os.rmdir, foreign)
+        mount("foreign", foreign, "tmpfs")
+        self.addCleanup(LIBC.umount2, foreign.encode(), MNT_DETACH)
+        with open(f"{foreign}/file", "w") as file:
+            file.write("somebody's")
+        container = self.container(source=foreign)
+        asked = {"device": os.stat(foreign).st_dev, "group": 2, "generation": 1, "name": container.target,
+                 "fds": [container.pidfd]}
+        self.call("ADOPT", -errno.EPERM, **asked)
+        for kind, value in (("user", self.delivery.hex()), ("trusted", "0" * 64)):
+            os.setxattr(foreign, f"{kind}.mayfly", value.encode())
+        self.call("ADOPT", -errno.EPERM, **asked)
+        self.assertEqual(os.listdir(foreign), ["file"])
+
+    def test_a_service_of_the_host_is_no_container(self):
+        """It may have a mount namespace of its own; nothing of ours is mounted over its /etc."""
+        self.call("MAKE", size_bytes=1 << 20, inodes=64)
+        self.addCleanup(self.try_wipe)
+        service = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", "echo ready; read line"],
+                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(service.communicate, b"end\n")
+        self.assertEqual(service.stdout.readline(), b"ready\n")
+        pidfd = pidfd_open(service.pid)
+        self.addCleanup(os.close, pidfd)
+        self.call("ATTACH_INSIDE", -errno.EPERM, name="etc", fds=[pidfd])
 
     def test_the_arena_shows_nothing_of_the_host(self):
         self.assertEqual(os.listdir(f"/proc/{self.mounter.process.pid}/root"), [])
@@ -485,6 +554,23 @@ class MounterTest(unittest.TestCase):
         self.assertEqual(reply.status, -errno.ETIMEDOUT, reply)
         self.assertLess(time.monotonic() - begun, 4)
         self.call("LOCATE", name=container.target, fds=[container.pidfd])
+
+    def test_with_every_worker_hanging_a_wipe_waits_and_is_carried_out(self):
+        self.arm()
+        container = self.container("hanging")
+        held = [os.urandom(32) for _ in range(64)]
+        for delivery in held:
+            self.call("MAKE", delivery=delivery, size_bytes=1 << 20, inodes=64)
+            self.call("ATTACH", delivery=delivery, fds=[self.engine])
+        for delivery in held:
+            self.mounter.send("LOCATE", delivery=delivery, name="hanging/secrets", fds=[container.pidfd])
+        self.mounter.send("WIPE", delivery=self.delivery)
+        replies = {reply.delivery: reply for reply in (self.mounter.receive() for _ in range(65))}
+        self.assertEqual(replies[self.delivery].status, 0, replies[self.delivery])
+        self.assertEqual({replies[delivery].status for delivery in held}, {-errno.ETIMEDOUT})
+        for delivery in held:
+            self.call("WIPE", delivery=delivery)
+            self.call("FORGET", delivery=delivery)
 
 
 @unittest.skipUnless(os.path.exists(os.environ.get("MAYFLY_DENY_CALLS", "")), "needs the helper that denies calls")

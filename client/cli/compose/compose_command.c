@@ -14,6 +14,11 @@ void compose_command_done(struct compose_command *command)
 	*command = (struct compose_command){ 0 };
 }
 
+const char *compose_command_text(const struct compose_command *command)
+{
+	return command->words[1] ? "docker compose" : "docker-compose";
+}
+
 /* Asks WORDS for the version; true if such a program is there and answers. */
 static bool answers(const char *const words[2], char **ret_version)
 {

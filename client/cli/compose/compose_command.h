@@ -22,6 +22,9 @@ struct compose_command {
 int compose_command_find(struct compose_command *ret_command, struct mayfly_error *err);
 void compose_command_done(struct compose_command *command);
 
+/* As somebody would type it: "docker compose" or "docker-compose". Static. */
+const char *compose_command_text(const struct compose_command *command);
+
 /* -EOPNOTSUPP naming the version that is needed, if COMMAND is older. */
 int compose_command_require(const struct compose_command *command, struct mayfly_error *err);
 

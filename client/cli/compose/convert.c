@@ -101,8 +101,8 @@ static bool is_first_of_service(const struct conversion *conversion, size_t inde
 				     conversion->volumes[index].service) != 0;
 }
 
-static void tell_next(
-	struct cli *cli, const struct route *route, const struct conversion *conversion)
+static void tell_next(struct cli *cli, const struct compose_command *command,
+	const struct route *route, const struct conversion *conversion)
 {
 	AUTO_FREE char *environment = config_environment(cli->root);
 	const char *name;
@@ -115,7 +115,7 @@ static void tell_next(
 		if (is_first_of_service(conversion, i))
 			say("  mayfly allow --compose %s %s\n", route->to,
 				conversion->volumes[i].service);
-	say("  docker compose -f %s up -d\n", route->to);
+	say("  %s -f %s up -d\n", compose_command_text(command), route->to);
 }
 
 static void tell_notes(
@@ -151,8 +151,8 @@ static int print_result(
 	return print_json(json_pack("{s:s, s:o}", "output", route->to, "volumes", volumes));
 }
 
-static int emit(struct cli *cli, const struct route *route, json_t *model,
-	const struct conversion *conversion, struct mayfly_error *err)
+static int emit(struct cli *cli, const struct compose_command *command, const struct route *route,
+	json_t *model, const struct conversion *conversion, struct mayfly_error *err)
 {
 	AUTO_FREE char *configured = config_plugin_name(cli->root);
 	const char *driver = argument_value(cli->arguments, "driver");
@@ -177,7 +177,7 @@ static int emit(struct cli *cli, const struct route *route, json_t *model,
 		return r;
 	if (cli->json)
 		return print_result(route, conversion, err);
-	tell_next(cli, route, conversion);
+	tell_next(cli, command, route, conversion);
 	return CLI_DONE;
 }
 
@@ -212,7 +212,7 @@ static int convert(struct cli *cli, const struct compose_command *command,
 	if (!stays)
 		say_aside(
 			"note: %s is in another directory: paths in it are absolute\n", route->to);
-	return emit(cli, route, model, &conversion, err);
+	return emit(cli, command, route, model, &conversion, err);
 }
 
 int convert_run(struct cli *cli, struct mayfly_error *err)

@@ -112,6 +112,40 @@ static char *user_of(json_t *service)
 	return text_copy(json_text(service, "user"));
 }
 
+static mode_t mode_of(const struct file_spec *spec)
+{
+	return spec->has_mode ? spec->mode : 0400;
+}
+
+/* What a grant must give for both uses: the wider mode, and no owner where they differ. The volume
+ * options narrow the one and say the other. */
+static void merge(struct file_spec *spec, const struct file_spec *other)
+{
+	spec->mode = mode_of(spec) | mode_of(other);
+	spec->has_mode = spec->has_mode || other->has_mode;
+	spec->has_uid = spec->has_uid && other->has_uid && spec->uid == other->uid;
+	spec->has_gid = spec->has_gid && other->has_gid && spec->gid == other->gid;
+}
+
+/* A secret that a service has at several places is one of its grant's. */
+static void merge_all(struct service_facts *facts)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < facts->secrets_count; i++) {
+		size_t same = 0;
+
+		while (same < kept &&
+			strcmp(facts->secrets[same].name, facts->secrets[i].name) != 0)
+			same++;
+		if (same < kept)
+			merge(&facts->secrets[same], &facts->secrets[i]);
+		else
+			facts->secrets[kept++] = facts->secrets[i];
+	}
+	facts->secrets_count = kept;
+}
+
 static int read_secrets(
 	json_t *model, const char *service, struct service_facts *facts, struct mayfly_error *err)
 {
@@ -122,6 +156,7 @@ static int read_secrets(
 	/* The volume's option renames; the grant keeps the name by which that option knows it. */
 	for (size_t i = 0; i < facts->secrets_count; i++)
 		facts->secrets[i].path[0] = '\0';
+	merge_all(facts);
 	if (refusals.count > 0)
 		return error_set(err, -EINVAL, "%s", refusals.items[0]);
 	return 0;
@@ -211,6 +246,7 @@ int service_facts_read(const char *file, const char *service, const char *projec
 	MAYFLY_CLEANUP(text_list_done) struct text_list options = { 0 };
 	const struct config_request request = { .options = &options, .normalize = true };
 	AUTO_JSON json_t *model = NULL;
+	struct mayfly_error old;
 	int r = compose_command_find(&command, err);
 
 	config_options(file, project, &options);
@@ -222,6 +258,8 @@ int service_facts_read(const char *file, const char *service, const char *projec
 		r = settle_project(&facts, &command, &request, file, project, err);
 	if (r < 0)
 		return r;
+	facts.compose = compose_command_text(&command);
+	facts.compose_is_old = compose_command_require(&command, &old) < 0;
 	if (!facts.project[0])
 		return error_set(
 			err, -EINVAL, "the project's name is not known\ngive --project-name NAME");

@@ -10,6 +10,8 @@ struct service_facts {
 	char *user;		   /* as the file has it; "" when it says nothing */
 	struct file_spec *secrets; /* by its `secrets:` or the volumes of our driver */
 	size_t secrets_count;
+	const char *compose; /* the Compose that has read the file, as somebody would type it */
+	bool compose_is_old; /* cannot do what `mayfly compose` and `compose convert` need */
 	bool has_secrets; /* ordinary `secrets:`: they need `mayfly compose` or `compose convert` */
 	bool has_volume;  /* mounts a volume of our driver already */
 };

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define LINE_WIDTH    80
-#define STEP_WIDTH    10
+#define STEP_WIDTH    15 /* "running posture" */
 #define EVIDENCE_LEFT (2 + 6 + STEP_WIDTH + 1)
 
 /* The words and colours of a step's outcome. */
@@ -50,19 +50,32 @@ static void print_decision(json_t *decision)
 	say_painted(refused ? PAINT_BAD : PAINT_GOOD, "%s", outcome);
 	say("\n  ");
 	say_wrapped(2, LINE_WIDTH, json_text(decision, "summary"));
-	say("  %s, engine %s\n  container %.12s, volume %s\n\n", json_text(decision, "time"),
-		json_text(decision, "engine"), json_text(decision, "container_id"),
-		json_text(decision, "volume"));
+	say("  %s, engine %s\n  ", json_text(decision, "time"), json_text(decision, "engine"));
+	if (json_text(decision, "container_id")[0])
+		say("container %.12s, ", json_text(decision, "container_id"));
+	say("volume %s\n\n", json_text(decision, "volume"));
 	json_array_foreach (json_object_get(decision, "steps"), i, step)
 		print_step(step);
 }
 
+/* Without a name the newest refusal was asked for; that there is none is an answer. */
+static int tell_no_refusal(const struct cli *cli)
+{
+	if (cli->json)
+		return print_json(json_pack("{s:n}", "decision"));
+	say("Nothing was refused. `mayfly explain CONTAINER` explains what a container got.\n");
+	return CLI_DONE;
+}
+
 int explain_run(struct cli *cli, struct mayfly_error *err)
 {
+	const char *container = cli->arguments->words[0];
 	AUTO_JSON json_t *reply = NULL;
-	int r = operator_ask(cli, "Explain",
-		json_made(json_pack("{s:s*}", "container", cli->arguments->words[0])), &reply, err);
+	int r = operator_ask(cli, "Explain", json_made(json_pack("{s:s*}", "container", container)),
+		&reply, err);
 
+	if (r == -ENOENT && !container)
+		return tell_no_refusal(cli);
 	if (r < 0)
 		return r;
 	if (cli->json)

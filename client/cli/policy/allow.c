@@ -1,4 +1,5 @@
 #include "client/cli/command_line/arguments.h"
+#include "client/cli/compose/compose_command.h"
 #include "client/cli/files/config_edit.h"
 #include "client/cli/operator/link.h"
 #include "client/cli/policy/grant.h"
@@ -126,16 +127,20 @@ static void tell_next(const struct cli *cli, const struct grant_wish *wish)
 		say("Next: docker run --mount type=volume,volume-driver=%s,source=secrets,"
 		    "target=/run/secrets,readonly ...\n",
 			driver);
+	else if (wish->facts.has_secrets && wish->facts.compose_is_old)
+		say("Next: install Docker Compose " COMPOSE_NEEDED
+		    " or newer, then mayfly compose -f %s up -d\n",
+			file);
 	else if (wish->facts.has_secrets)
 		say("Next: mayfly compose -f %s up -d\n  (or once: mayfly compose convert %s)\n",
 			file, file);
 	else if (wish->facts.has_volume)
-		say("Next: docker compose -f %s up -d\n", file);
+		say("Next: %s -f %s up -d\n", wish->facts.compose, file);
 	else
-		say("Next: give service %s the volume, then docker compose -f %s up -d\n"
+		say("Next: give service %s the volume, then %s -f %s up -d\n"
 		    "  services: { %s: { volumes: [ \"secrets:/run/secrets:ro\" ] } }\n"
 		    "  volumes: { secrets: { driver: %s } }\n",
-			wish->service, file, wish->service, driver);
+			wish->service, wish->facts.compose, file, wish->service, driver);
 }
 
 static int finish(struct cli *cli, const struct grant_wish *wish, const struct placed_grant *placed)

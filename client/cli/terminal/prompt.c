@@ -3,6 +3,7 @@
 #include "client/cli/command_line/arguments.h"
 #include "client/cli/terminal/print.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <strings.h>
@@ -19,10 +20,11 @@ static void on_signal(int number)
 	signal_caught = number;
 }
 
-/* The terminal as it was, and who handled signals. */
+/* The terminal as it was, who handled signals, and which were blocked. */
 struct silence {
 	struct termios before;
 	struct sigaction handlers[WATCHED];
+	sigset_t mask;
 };
 
 /* Puts everything back, then lets a signal that came do what it would have done. */
@@ -33,19 +35,26 @@ static void silence_end(struct silence *silence)
 	for (size_t i = 0; i < WATCHED; i++)
 		(void)sigaction(watched_signals[i], &silence->handlers[i], NULL);
 	(void)fputs("\n", stderr);
+	(void)sigprocmask(SIG_SETMASK, &silence->mask, NULL);
 	if (signal_caught)
 		(void)raise(signal_caught);
 }
 
 static int silence_begin(struct silence *silence, struct mayfly_error *err)
 {
-	/* Without SA_RESTART, so that read(2) returns and the terminal is put back. */
 	struct sigaction action = { .sa_handler = on_signal };
 	struct termios silent;
+	sigset_t watched;
 
 	if (tcgetattr(STDIN_FILENO, &silence->before) != 0)
 		return error_errno(err, -errno, "ask the terminal for its settings");
 	signal_caught = 0;
+	(void)sigemptyset(&watched);
+	for (size_t i = 0; i < WATCHED; i++)
+		(void)sigaddset(&watched, watched_signals[i]);
+	/* They come only while silence_wait() waits: one that came just before a read(2) would be
+	 * forgotten by it. */
+	(void)sigprocmask(SIG_BLOCK, &watched, &silence->mask);
 	for (size_t i = 0; i < WATCHED; i++) {
 		(void)sigaction(watched_signals[i], &action, &silence->handlers[i]);
 		/* What nohup(1) or a shell has switched off stays off. */
@@ -62,6 +71,16 @@ static int silence_begin(struct silence *silence, struct mayfly_error *err)
 		silence_end(silence);
 		return err ? err->code : -EIO;
 	}
+	return 0;
+}
+
+/* Waits until a line can be read or a signal comes: then the terminal must be put back. */
+static int silence_wait(const struct silence *silence, struct mayfly_error *err)
+{
+	struct pollfd typed = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	if (ppoll(&typed, 1, NULL, &silence->mask) < 0)
+		return error_errno(err, -errno, "wait for the terminal");
 	return 0;
 }
 
@@ -86,7 +105,7 @@ bool prompt_is_possible(void)
 	return isatty(STDIN_FILENO);
 }
 
-static int read_hidden(struct secret *line, struct mayfly_error *err)
+static int read_hidden(const char *prompt, struct secret *line, struct mayfly_error *err)
 {
 	struct silence silence;
 	size_t length = 0;
@@ -94,7 +113,12 @@ static int read_hidden(struct secret *line, struct mayfly_error *err)
 
 	if (r < 0)
 		return r;
-	r = read_line(line->bytes, line->length, &length, err);
+	/* Not before: what is typed earlier is shown, or thrown away with the change of settings.
+	 */
+	say_aside("%s: ", prompt);
+	r = silence_wait(&silence, err);
+	if (r == 0)
+		r = read_line(line->bytes, line->length, &length, err);
 	silence_end(&silence);
 	if (r == 0 && length >= PROMPT_LINE_MAX)
 		r = error_set(err, -EFBIG,
@@ -117,8 +141,7 @@ int prompt_hidden(
 		r = secret_new(arena, PROMPT_LINE_MAX + 2, &line, err);
 	if (r < 0)
 		return r;
-	say_aside("%s: ", prompt);
-	r = read_hidden(&line, err);
+	r = read_hidden(prompt, &line, err);
 	if (r < 0)
 		return r;
 	*ret_line = secret_take(&line);

@@ -430,11 +430,13 @@ int delivery_wipe(struct delivery *delivery, delivery_done_function *on_done)
 	return send_alone(delivery, &request, NULL, 0, on_done);
 }
 
-int delivery_forget(struct delivery *delivery, delivery_done_function *on_done)
+int delivery_forget(struct delivery *delivery, int engine, delivery_done_function *on_done)
 {
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_FORGET);
+	const bool is_with_engine = delivery->phase == PHASE_EMPTY && engine >= 0;
 
-	return send_alone(delivery, &request, NULL, 0, on_done);
+	request.flags = is_with_engine ? MOUNTER_WITH_ENGINE : 0;
+	return send_alone(delivery, &request, &engine, is_with_engine, on_done);
 }
 
 int delivery_adopt(struct delivery *delivery, uint32_t group, int init, int engine,

@@ -112,7 +112,8 @@ int delivery_attach_inside(struct delivery *delivery, int init, const char *targ
 int delivery_detach_inside(
 	struct delivery *delivery, int init, const char *target, delivery_done_function *on_done);
 int delivery_wipe(struct delivery *delivery, delivery_done_function *on_done);
-int delivery_forget(struct delivery *delivery, delivery_done_function *on_done);
+/* ENGINE: its pidfd, or -1. It is needed when the mounter that has wiped the delivery is dead. */
+int delivery_forget(struct delivery *delivery, int engine, delivery_done_function *on_done);
 
 /* Takes up what a dead mounter (or broker) has left. INIT: pidfd of the container's init, or -1 if
  * it is still on the host path; ENGINE: pidfd of the engine, or -1 when unknown. device,

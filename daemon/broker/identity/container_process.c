@@ -74,6 +74,16 @@ static bool number_after(const char *text, const char *label, int base, uint64_t
 	return true;
 }
 
+/* "NSpid:\t1234\t5\n": a number for each namespace, from the host's inwards. */
+static bool is_in_pid_namespace(const char *text)
+{
+	const char *line = strstr(text, "\nNSpid:\t");
+	const char *end = line ? strchrnul(line + 1, '\n') : NULL;
+
+	return !line || memchr(line + sizeof "\nNSpid:\t" - 1, '\t',
+				(size_t)(end - line) - (sizeof "\nNSpid:\t" - 1));
+}
+
 int process_status_read(const struct cgroup_roots *roots, pid_t pid,
 	struct process_status *ret_status, struct mayfly_error *err)
 {
@@ -95,6 +105,7 @@ int process_status_read(const struct cgroup_roots *roots, pid_t pid,
 		.capabilities_bounding = bounding,
 		.capabilities_effective = effective,
 		.no_new_privileges = no_new_privileges != 0,
+		.is_in_pid_namespace = is_in_pid_namespace(text),
 	};
 	return 0;
 }

@@ -30,6 +30,7 @@ struct process_status {
 	uint64_t capabilities_bounding;
 	uint64_t capabilities_effective;
 	bool no_new_privileges;
+	bool is_in_pid_namespace; /* of its own, or another's: not the host's */
 };
 int process_status_read(const struct cgroup_roots *roots, pid_t pid,
 	struct process_status *ret_status, struct mayfly_error *err);

@@ -2,6 +2,7 @@
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_review.h"
 #include "daemon/broker/lease/lease_steps.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -20,6 +21,7 @@ void lease_forget_beginnings(struct lease *lease)
 
 	if (!beginnings)
 		return;
+	lease_forget_review(lease);
 	lease_clear_candidates(lease);
 	for (size_t i = 0; i < beginnings->starts_count; i++)
 		container_facts_done(&beginnings->starts[i]);
@@ -81,11 +83,11 @@ static void on_empty(struct handle_group *handles)
 	free(lease);
 }
 
-static void on_start_deadline(struct deadline *deadline)
+static void on_deadline(struct deadline *deadline)
 {
-	struct lease *lease = container_of(deadline, struct lease, start_deadline);
+	struct lease *lease = container_of(deadline, struct lease, deadline);
 
-	lease_end(lease, "no start within 120 s");
+	lease_end(lease, lease->is_draining ? "the container has ended" : "no start within 120 s");
 }
 
 /* Most volumes have none. */
@@ -103,7 +105,9 @@ static int make_parts(struct lease *lease, struct lease_context *context, const 
 {
 	lease->volume = strdup(volume);
 	lease->beginnings = calloc(1, sizeof *lease->beginnings);
-	if (!guard_is_available(context->guard)) {
+	/* Groups alone do not make it: a kernel may have them and no permission events. */
+	if (!guard_is_available(context->guard) ||
+		!(context->mounter_abilities & MOUNTER_HAS_OPEN_GUARD)) {
 		lease->mode = LEASE_AFTER_START;
 		lease->inside = calloc(1, sizeof *lease->inside);
 		if (lease->inside)
@@ -140,12 +144,13 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 	}
 	lease->context = context;
 	lease->delivery.owner = lease;
+	lease->beginnings->lease = lease;
 	lease->engine = engine;
 	lease->group = GUARD_NO_GROUP;
 	lease->init.pidfd = -1;
 	TAILQ_INIT(&lease->waiting);
 	handle_group_init(&lease->handles, on_empty);
-	deadline_init(&lease->start_deadline, context->loop, &lease->handles, on_start_deadline);
+	deadline_init(&lease->deadline, context->loop, &lease->handles, on_deadline);
 	TAILQ_INSERT_TAIL(&context->leases, lease, entry);
 	*ret_lease = lease;
 	return 0;
@@ -268,7 +273,7 @@ static void on_armed(struct delivery *delivery, int status, const char *detail)
 	}
 	if (lease->state == LEASE_ARMING) {
 		lease->state = LEASE_ARMED;
-		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
+		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
 	}
 	trail_add(lease_trail(lease), STEP_PASSED, "arm", "%s", armed_as(lease));
 	lease_save(lease);
@@ -341,10 +346,15 @@ void lease_refuse(struct lease *lease, const char *why)
 {
 	const char *action = lease->state == LEASE_NEW ? "mount" : "release";
 
+	lease->is_refused = true;
 	trail_add(lease_trail(lease), STEP_FAILED, action, "%s", why);
 	lease_audit(lease, action, "refused", why);
 	lease_save_decision(lease, "refused", why);
-	log_warning("%s: %s", lease_container_name(lease), why);
+	/* Who it was is not known when the engine could not say. */
+	if (lease_container_name(lease)[0])
+		log_warning("%s: %s", lease_container_name(lease), why);
+	else
+		log_warning("volume %s: %s", lease->volume, why);
 	lease_end(lease, why);
 }
 
@@ -358,7 +368,7 @@ static void finish(struct lease *lease)
 	if (on_forgotten)
 		on_forgotten(lease, lease->on_forgotten_data);
 	if (handle_group_end(&lease->handles)) {
-		deadline_close(&lease->start_deadline);
+		deadline_close(&lease->deadline);
 		descriptor_watch_close(&lease->init_watch);
 		handle_group_release(&lease->handles);
 	}
@@ -381,9 +391,9 @@ static void forget(struct lease *lease)
 	if (lease->is_forgetting)
 		return;
 	lease->is_forgetting = true;
-	deadline_cancel(&lease->start_deadline);
-	if (lease->delivery.phase == PHASE_EMPTY ||
-		delivery_forget(&lease->delivery, on_forgot) < 0)
+	deadline_cancel(&lease->deadline);
+	if (delivery_forget(
+		    &lease->delivery, lease->context->engine_pidfds[lease->engine], on_forgot) < 0)
 		finish(lease);
 }
 
@@ -401,25 +411,14 @@ static void is_over(struct lease *lease)
 	if (lease->was_unmounted || !lease->holder.id || lease->mode == LEASE_AT_REQUEST)
 		forget(lease);
 	else
-		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
+		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
 }
 
-static void on_detached(struct delivery *delivery, int status, const char *detail)
+static void on_left(struct delivery *delivery, int status, const char *detail)
 {
-	struct lease *lease = delivery->owner;
-
 	if (status < 0)
 		log_warning("delivery %.12s: %s", delivery->hex, detail);
-	is_over(lease);
-}
-
-/* What a running container has asked for leaves its target too, so that it can ask again. */
-static bool leave_target(struct lease *lease)
-{
-	return lease->mode == LEASE_AT_REQUEST && lease->delivery.phase == PHASE_WIPED &&
-	       lease_is_alive(lease) && lease->holder.target &&
-	       delivery_detach_inside(
-		       &lease->delivery, lease->init.pidfd, lease->holder.target, on_detached) == 0;
+	is_over(delivery->owner);
 }
 
 static void on_wiped(struct delivery *delivery, int status, const char *detail)
@@ -430,7 +429,7 @@ static void on_wiped(struct delivery *delivery, int status, const char *detail)
 		log_error("wipe delivery %.12s: %s", delivery->hex, detail);
 		lease_audit(lease, "wipe", "refused", detail);
 	}
-	if (!leave_target(lease))
+	if (!lease_leave_target(lease, on_left))
 		is_over(lease);
 }
 
@@ -449,17 +448,32 @@ static void on_inside_wiped(struct delivery *inside, int status, const char *det
 	wipe_outer(lease);
 }
 
+/* Whatever it had come to, `explain` says that it is over. A refusal stays one. */
+static void end_decision(struct lease *lease)
+{
+	const struct trail *trail = lease_trail(lease);
+
+	if (lease->state == LEASE_NEW || lease->state == LEASE_DECOY || lease->is_refused)
+		return;
+	/* It has ended before its last step: between the answer to its open and the leaving of the
+	 * host path, or without ever having been verified. */
+	if (trail && trail->steps)
+		lease_save_decision(lease, lease->is_verified ? "granted" : "pending",
+			lease->is_verified ? "released" : "mounted");
+	lease_end_decision(lease, lease->end_reason);
+}
+
 static void begin_wipe(struct lease *lease)
 {
 	if (lease->state == LEASE_ENDING || lease->state == LEASE_ENDED)
 		return;
-	if (lease->state == LEASE_RELEASED) {
-		lease_end_decision(lease, lease->end_reason);
+	end_decision(lease);
+	if (lease->state == LEASE_RELEASED)
 		lease->context->on_event(lease->context, lease, LEASE_EVENT_ENDED);
-	}
 	if (lease->beginnings && lease->beginnings->fetch)
 		value_fetch_abandon(ptr_take(&lease->beginnings->fetch));
-	deadline_cancel(&lease->start_deadline);
+	lease_forget_review(lease);
+	deadline_cancel(&lease->deadline);
 	descriptor_watch_close(&lease->init_watch);
 	lease_deny_waiting(lease);
 	if (lease->state == LEASE_NEW) {
@@ -496,7 +510,18 @@ static void on_init_ended(struct descriptor_watch *watch, int status)
 
 	(void)status;
 	descriptor_watch_pause(watch);
-	lease_end(lease, "the container has ended");
+	lease_on_container_end(lease);
+}
+
+void lease_on_container_end(struct lease *lease)
+{
+	if (lease->is_draining)
+		return;
+	lease->is_draining = true;
+	if (lease->is_verified && lease->state != LEASE_ENDED)
+		deadline_arm(&lease->deadline, LEASE_DRAIN_MS);
+	else
+		lease_end(lease, "the container has ended");
 }
 
 bool lease_watch_init(struct lease *lease)
@@ -510,10 +535,26 @@ bool lease_is_alive(const struct lease *lease)
 	return lease->init.pidfd >= 0 && process_is_alive(lease->init.pidfd);
 }
 
+void lease_on_mount_again(struct lease *lease)
+{
+	lease->mounted_again++;
+}
+
+/* `docker cp` unmounts with the id of the living container, which keeps its files. Before the
+ * container is known only the count tells; after that its life does, and is never wrong. */
+static bool is_of_docker_cp(struct lease *lease)
+{
+	if (lease->holder.id)
+		return lease_is_alive(lease);
+	if (lease->mounted_again == 0)
+		return false;
+	lease->mounted_again--;
+	return true;
+}
+
 void lease_on_unmount(struct lease *lease, void (*on_forgotten)(struct lease *, void *), void *data)
 {
-	/* `docker cp` unmounts with the id of the living container: it keeps its files. */
-	if (lease_is_alive(lease)) {
+	if (is_of_docker_cp(lease)) {
 		on_forgotten(lease, data);
 		return;
 	}

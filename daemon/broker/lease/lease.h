@@ -15,8 +15,8 @@
  * The way: lease_new -> lease_arm -> (lease_on_bundle) -> lease_on_start -> verified -> recorded ->
  * written -> sealed -> openers answered -> retreat -> released -> lease_end -> wiped -> forgotten.
  * Each step is asynchronous and one at a time; an end that is wanted meanwhile waits for the step's
- * completion. lease_start.c has the steps of a start, lease_open.c the openers, lease_request.c what a
- * container asks for itself, lease_adopt.c what is found after a restart. Loop thread only. */
+ * completion. In lease_start.c is a start, in lease_open.c the openers, in lease_request.c what a
+ * container asks for itself, in lease_adopt.c what is found after a restart. Loop thread only. */
 #pragma once
 
 #include "daemon/broker/delivery/delivery.h"
@@ -34,6 +34,12 @@
 #include <sys/queue.h>
 
 #define LEASE_START_DEADLINE_MS 120000 /* armed without a start */
+
+/* What a container writes with sendfile(2) or splice(2), as busybox's cat does, is the file's own
+ * pages until somebody has read them: overwritten at once, a reader would get zeros. So long after
+ * the container's end they stay, unless the engine's Unmount comes before: it has read everything
+ * then. Promised are 100 ms. */
+#define LEASE_DRAIN_MS 50
 
 enum lease_state {
 	LEASE_NEW = 0,
@@ -56,12 +62,14 @@ enum lease_release_mode {
 
 /* The way to the release: who it can be, and what it would get. */
 struct lease_beginnings {
+	struct lease *lease;
 	struct container_facts *candidates;
 	size_t candidates_count;
 	bool has_unjudged;			  /* a candidate whose facts could not be had */
-	char bundled_id[CONTAINER_ID_LENGTH + 1]; /* the runtime says that this container mounts
-						     it; "" */
-	struct container_facts *starts;		  /* told, and not looked at yet */
+	char bundled_id[CONTAINER_ID_LENGTH + 1]; /* the runtime says who mounts it; "" */
+	uint32_t bundled_uid, bundled_gid;
+	bool has_new_bundle;		/* not looked at yet */
+	struct container_facts *starts; /* told, and not looked at yet */
 	size_t starts_count;
 	struct container_facts container; /* of the start under way */
 	size_t target;			  /* index of its volume that is looked at */
@@ -70,6 +78,8 @@ struct lease_beginnings {
 	struct plan next_plan; /* while its values are fetched */
 	struct value_fetch *fetch;
 	unsigned seal_attempts;
+	struct engine_question review; /* of lease_review.c */
+	bool is_in_review;
 	struct trail trail;
 	/* whoever waits for Mount's answer, or for the delivery that it has asked for */
 	void (*on_armed)(struct lease *lease, int status, const char *why, void *data);
@@ -108,9 +118,14 @@ struct lease {
 	uint64_t denied_told_ms;
 	bool is_waiting;  /* a step is under way */
 	bool is_verified; /* openers are attested from here on */
+	bool is_joined;	  /* another container shares its pid namespace */
+	bool keeps_guard; /* its own mount is guarded after the release too */
+	bool is_refused;
+	bool is_draining; /* its container has ended */
 	bool was_unmounted, is_forgetting;
-	struct deadline start_deadline;
-	char *end_reason;		   /* an end is wanted */
+	unsigned mounted_again;	  /* by `docker cp`, with as many Unmounts to come */
+	struct deadline deadline; /* for the start, then for draining, then for the Unmount */
+	char *end_reason;	  /* an end is wanted */
 	delivery_done_function *on_filled; /* of lease_unguarded.c */
 	void (*on_forgotten)(struct lease *lease, void *data);
 	void *on_forgotten_data;
@@ -152,6 +167,12 @@ void lease_on_open(struct lease *lease, struct opener *opener);
 /* Ends it: denies who waits, wipes, leaves the host path. REASON is for audit and explain. Twice is
  * fine. */
 void lease_end(struct lease *lease, const char *reason);
+
+/* Its container has ended. */
+void lease_on_container_end(struct lease *lease);
+
+/* The engine mounts once more under its id: `docker cp`. */
+void lease_on_mount_again(struct lease *lease);
 
 /* The engine's Unmount. A live container keeps its files. ON_FORGOTTEN is called once nothing is
  * left, or at once. */

@@ -55,7 +55,8 @@ static void on_located(struct delivery *delivery, int status, const char *detail
 		return;
 	if (status == 0) {
 		lease->is_waiting = true;
-		status = delivery_retreat(delivery, lease_keeps_guard(lease), on_retreated);
+		lease->keeps_guard = lease_keeps_guard(lease);
+		status = delivery_retreat(delivery, lease->keeps_guard, on_retreated);
 		if (status == 0)
 			return;
 		lease->is_waiting = false;
@@ -106,20 +107,23 @@ static void find_again(struct lease *lease)
 	}
 }
 
+static void sweep(struct lease_context *context);
+
+/* Until there is nothing left: one sweep takes a limited number. */
 static void swept(const struct mounter_reply *reply, int fd, void *data)
 {
 	(void)fd;
-	(void)data;
-	if (reply->status == 0 && reply->values[0] > 0)
-		log_notice("wiped %llu deliveries that nobody has",
-			(unsigned long long)reply->values[0]);
+	if (reply->status < 0 || reply->values[0] == 0)
+		return;
+	log_notice("wiped %llu deliveries that nobody has", (unsigned long long)reply->values[0]);
+	sweep(data);
 }
 
 static void sweep(struct lease_context *context)
 {
 	struct mounter_request request = { .op = MOUNTER_OP_SWEEP };
 
-	(void)mounter_link_send(context->mounter, &request, NULL, 0, swept, NULL);
+	(void)mounter_link_send(context->mounter, &request, NULL, 0, swept, context);
 }
 
 static void finish_if_done(struct adoption *adoption)
@@ -142,6 +146,7 @@ static void adopted_one(struct lease *lease)
 		lease_end(lease, "the container has ended while Mayfly was away");
 	else
 		lease_start_next(lease);
+	lease_guard_again(lease);
 	if (adoption)
 		finish_if_done(adoption);
 }
@@ -260,8 +265,8 @@ static struct lease *lease_from_row(
 	lease->is_verified = json_is_true(json_object_get(row, "is_released"));
 	if (json_is_true(json_object_get(row, "is_guarded")))
 		lease->group = guard_shared_group(context->guard);
-	if (json_is_true(json_object_get(row, "keeps_guard")))
-		lease->guards_always = true;
+	lease->keeps_guard = json_is_true(json_object_get(row, "keeps_guard"));
+	lease->guards_always = json_is_true(json_object_get(row, "guards_always"));
 	return lease;
 }
 
@@ -327,7 +332,10 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 		adopt_released(lease, row);
 	} else {
 		lease->state = LEASE_ARMED;
-		deadline_arm(&lease->start_deadline, LEASE_START_DEADLINE_MS);
+		/* As far as it was known whom it was armed for. */
+		(void)snprintf(lease->beginnings->bundled_id, sizeof lease->beginnings->bundled_id,
+			"%s", text_of(row, "container_id"));
+		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
 		if (lease->delivery.phase != PHASE_EMPTY)
 			adopted_one(lease);
 		else

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Denied openers are recorded one by one at first, then summed up: a flood must not fill the disk.
  */
@@ -22,12 +23,17 @@ struct attestation {
 	struct opener_facts facts;
 };
 
+bool lease_asks_always(const struct lease *lease)
+{
+	return lease->guards_always || lease->is_joined;
+}
+
 bool lease_keeps_guard(const struct lease *lease)
 {
 	const struct located *located = &lease->delivery.located;
 	const struct lease *other;
 
-	if (lease->guards_always || (located->flags & MOUNTER_TARGET_UNREACHABLE))
+	if (lease_asks_always(lease) || (located->flags & MOUNTER_TARGET_UNREACHABLE))
 		return true;
 	TAILQ_FOREACH(other, &lease->context->leases, entry)
 	if (other != lease && other->state == LEASE_RELEASED &&
@@ -77,7 +83,7 @@ static void allow(struct attestation *attestation)
 	json_t *record;
 	int r = -ENOMEM;
 
-	if (!lease->guards_always) {
+	if (!lease_asks_always(lease)) {
 		on_open_recorded(attestation, 0);
 		return;
 	}
@@ -127,6 +133,15 @@ static bool is_in_cgroup(const struct lease *lease, const struct opener *opener)
 	       !known_containers_cross(context->known, &chain, &lease->init.cgroup);
 }
 
+/* The files of a delivery have at least one byte; those of a generation that others took the place
+ * of have none. Whoever waited with one of them would read an empty secret. */
+static bool opens_current_file(const struct opener *opener)
+{
+	struct stat status;
+
+	return fstat(opener->fd, &status) == 0 && status.st_size > 0;
+}
+
 static void on_late_attestation(struct opener *opener)
 {
 	struct attestation *attestation = opener->owner;
@@ -140,8 +155,13 @@ static void attest(struct lease *lease, struct opener *opener)
 {
 	struct mounter_request request = { .op = MOUNTER_OP_COMPARE };
 	const int pidfds[2] = { lease->init.pidfd, opener->pidfd };
-	struct attestation *attestation = calloc(1, sizeof *attestation);
+	struct attestation *attestation;
 
+	if (!opens_current_file(opener)) {
+		deny(lease, opener, "the file that it opened has been replaced since");
+		return;
+	}
+	attestation = calloc(1, sizeof *attestation);
 	if (!attestation) {
 		deny(lease, opener, "out of memory");
 		return;
@@ -180,6 +200,48 @@ void lease_deny_waiting(struct lease *lease)
 		TAILQ_REMOVE(&lease->waiting, opener, waiting);
 		deny(lease, opener, "the delivery is not to be had");
 	}
+}
+
+static void on_guarded_again(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = container_of(delivery, struct lease, delivery);
+
+	if (!lease_step_done(lease))
+		return;
+	if (status == 0) {
+		lease->keeps_guard = true;
+		lease_save(lease);
+		lease_audit(lease, "guard", "granted",
+			"another container shares the pid namespace: every open is asked for");
+		return;
+	}
+	/* With another mounter it is looked for again, and guarded as it should be then. */
+	if (status == -ECONNRESET)
+		return;
+	lease_audit(lease, "guard", "refused", detail);
+	lease_end(lease, detail);
+}
+
+static void on_located_again(struct delivery *delivery, int status, const char *detail)
+{
+	if (status == 0) {
+		status = delivery_retreat(delivery, true, on_guarded_again);
+		detail = "mayfly-mounter is being restarted";
+	}
+	if (status < 0)
+		on_guarded_again(delivery, status, detail);
+}
+
+void lease_guard_again(struct lease *lease)
+{
+	if (lease->state != LEASE_RELEASED || lease->is_waiting || lease->keeps_guard ||
+		lease->group == GUARD_NO_GROUP || !lease_keeps_guard(lease))
+		return;
+	lease->is_waiting = true;
+	/* Without a mounter: as in on_guarded_again(). */
+	if (delivery_locate(&lease->delivery, lease->init.pidfd, lease->holder.target,
+		    on_located_again) < 0)
+		lease->is_waiting = false;
 }
 
 /* Whoever cannot be in a candidate's cgroup would only wait for the deadline: the engine that

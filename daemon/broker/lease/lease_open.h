@@ -8,6 +8,12 @@ void lease_attest_waiting(struct lease *lease);
 
 void lease_deny_waiting(struct lease *lease);
 
-/* The container's own mount stays guarded: `guard: always`, a pid namespace that others share, or a
- * target that cannot be reached for an ignore mark. */
+/* Each open is a record of its own: `guard: always`, or a pid namespace that others share. */
+bool lease_asks_always(const struct lease *lease);
+
+/* The container's own mount stays guarded: as above, or a target that cannot be reached for an
+ * ignore mark. */
 bool lease_keeps_guard(const struct lease *lease);
+
+/* Guards a released delivery again whose container has come to share its pid namespace since. */
+void lease_guard_again(struct lease *lease);

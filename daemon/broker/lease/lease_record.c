@@ -1,6 +1,8 @@
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_steps.h"
 
+#include "daemon/broker/lease/lease_open.h"
+#include "daemon/broker/lease/lease_steps.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -77,7 +79,8 @@ static void saving_start(struct lease *lease, struct saving *saving)
 	serial_queue_add(&lease->context->savings, &saving->work);
 }
 
-/* Before it is known who has it: whose start is looked at, or the only candidate. */
+/* Before it is known who has it: whose start is looked at, the one that the runtime has named, or
+ * the only candidate. */
 static const struct container_facts *likely_container(const struct lease *lease)
 {
 	const struct lease_beginnings *beginnings = lease->beginnings;
@@ -86,7 +89,11 @@ static const struct container_facts *likely_container(const struct lease *lease)
 		return NULL;
 	if (beginnings->container.object)
 		return &beginnings->container;
-	return beginnings->candidates_count == 1 ? &beginnings->candidates[0] : NULL;
+	for (size_t i = 0; i < beginnings->candidates_count; i++)
+		if (beginnings->candidates_count == 1 ||
+			strcmp(beginnings->candidates[i].id, beginnings->bundled_id) == 0)
+			return &beginnings->candidates[i];
+	return NULL;
 }
 
 const char *lease_container_name(const struct lease *lease)
@@ -148,13 +155,13 @@ json_t *lease_to_row(const struct lease *lease)
 
 	if (lease->init.pid > 0)
 		(void)process_start_time(&context->roots, lease->init.pid, &start_ticks);
-	delivered = json_pack("{s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:I, s:i, s:I}", "is_released",
-		lease->is_verified, "is_plain", delivery->is_plain, "is_guarded",
+	delivered = json_pack("{s:b, s:b, s:b, s:b, s:b, s:b, s:I, s:i, s:I, s:i, s:I}",
+		"is_released", lease->is_verified, "is_plain", delivery->is_plain, "is_guarded",
 		lease->group != GUARD_NO_GROUP, "is_decoy", lease->state == LEASE_DECOY,
-		"keeps_guard", lease->guards_always, "device", (json_int_t)delivery->device,
-		"generation", (int)delivery->generation, "mount_id",
-		(json_int_t)delivery->located.mount_id, "pid", (int)lease->init.pid, "start_ticks",
-		(json_int_t)start_ticks);
+		"keeps_guard", lease->keeps_guard, "guards_always", lease_asks_always(lease),
+		"device", (json_int_t)delivery->device, "generation", (int)delivery->generation,
+		"mount_id", (json_int_t)delivery->located.mount_id, "pid", (int)lease->init.pid,
+		"start_ticks", (json_int_t)start_ticks);
 	if (lease->mode == LEASE_AT_REQUEST)
 		(void)json_object_set_new(row, "at_request", json_true());
 	if (lease->inside)

@@ -1,5 +1,6 @@
 #include "daemon/broker/lease/lease_request.h"
 
+#include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_steps.h"
 #include "proto/log.h"
@@ -105,6 +106,7 @@ static void on_marked(struct delivery *delivery, int status, const char *detail)
 	if (!go_on(lease, status, detail))
 		return;
 	lease->group = guard_shared_group(lease->context->guard);
+	lease->keeps_guard = true;
 	attach(lease);
 }
 
@@ -116,7 +118,7 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 
 	if (!go_on(lease, status, detail))
 		return;
-	if (!lease->guards_always) {
+	if (!lease_asks_always(lease)) {
 		attach(lease);
 		return;
 	}
@@ -198,4 +200,12 @@ void lease_deliver(struct lease *lease, const struct lease_request *request)
 	lease->is_waiting = true;
 	if (r < 0)
 		on_recorded(lease, r);
+}
+
+bool lease_leave_target(struct lease *lease, delivery_done_function *on_left)
+{
+	return lease->mode == LEASE_AT_REQUEST && lease->delivery.phase == PHASE_WIPED &&
+	       lease_is_alive(lease) && lease->holder.target &&
+	       delivery_detach_inside(
+		       &lease->delivery, lease->init.pidfd, lease->holder.target, on_left) == 0;
 }

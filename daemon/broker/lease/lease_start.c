@@ -1,6 +1,5 @@
 /* A start, from the engine's claim to the released delivery. Read from the bottom: each step names
  * the next. */
-#include "daemon/broker/lease/lease.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_steps.h"
@@ -40,14 +39,15 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 	if (lease->group != GUARD_NO_GROUP)
 		lease->group = guard_shared_group(lease->context->guard);
 	lease->state = LEASE_RELEASED;
-	trail_add(lease_trail(lease), STEP_PASSED, "release",
-		"%zu files; the host path is empty again; opens of the container %s",
-		lease->beginnings->plan.files_count,
+	trail_add(lease_trail(lease), STEP_PASSED, "retreat",
+		"the host path is empty again; opens of the container %s",
 		lease_keeps_guard(lease) ? "are asked for, each" : "cost nothing any more");
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");
 	lease_forget_beginnings(lease);
 	lease->context->on_event(lease->context, lease, LEASE_EVENT_PRESENT);
+	/* Another container may have joined its pid namespace meanwhile. */
+	lease_guard_again(lease);
 	/* Those that came in while the marks changed hands. */
 	lease_attest_waiting(lease);
 	lease->context->on_ended(lease->context);
@@ -78,11 +78,15 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 	/* From here on the start is verified: openers get their answer before the marks change
 	 * hands. */
 	lease->is_verified = true;
+	trail_add(lease_trail(lease), STEP_PASSED, "release", "%zu file%s written and sealed",
+		lease->beginnings->plan.files_count,
+		lease->beginnings->plan.files_count == 1 ? "" : "s");
 	/* The row too: from now on a restart has to find this container's files where they are. */
 	lease_save(lease);
 	lease_attest_waiting(lease);
 	lease->is_waiting = true;
-	r = delivery_retreat(delivery, lease_keeps_guard(lease), on_retreated);
+	lease->keeps_guard = lease_keeps_guard(lease);
+	r = delivery_retreat(delivery, lease->keeps_guard, on_retreated);
 	if (r < 0)
 		on_retreated(delivery, r, "mayfly-mounter is being restarted");
 }
@@ -277,6 +281,7 @@ static void on_verified(struct lease *lease)
 		lease_end(lease, "the container has ended before its files were released");
 		return;
 	}
+	deadline_cancel(&lease->deadline);
 	if (!decide(lease, facts, &plan, &is_same))
 		return;
 	if (!posture_holds(lease, &plan, &running)) {
@@ -326,8 +331,12 @@ static void locate_next(struct lease *lease)
 		strcmp(container->volumes[beginnings->target].name, lease->volume) != 0)
 		beginnings->target++;
 	if (beginnings->target >= container->volumes_count) {
-		/* Another replica's: this container has a delivery of its own. */
-		start_is_over(lease);
+		if (strcmp(beginnings->bundled_id, container->id) == 0 && lease_is_alive(lease))
+			lease_refuse(lease, "the container has something else in the place of this "
+					    "delivery");
+		else
+			/* Another replica's: this container has a delivery of its own. */
+			start_is_over(lease);
 		return;
 	}
 	if (adopt_from_container(lease))
@@ -387,18 +396,67 @@ static void verify(struct lease *lease)
 	locate_next(lease);
 }
 
+/* What will run is known 200 ms before it runs: files that it gets are put in place before it can
+ * look. */
+static void look_at_bundle(struct lease *lease)
+{
+	struct lease_beginnings *beginnings = lease->beginnings;
+	const struct container_facts *named = NULL;
+	struct container_facts facts;
+	struct plan plan = { 0 };
+	bool is_same = false;
+
+	beginnings->has_new_bundle = false;
+	for (size_t i = 0; i < beginnings->candidates_count; i++)
+		if (strcmp(beginnings->candidates[i].id, beginnings->bundled_id) == 0)
+			named = &beginnings->candidates[i];
+	trail_add(lease_trail(lease), STEP_NOTED, "bundle",
+		"the runtime mounts this delivery into container %.12s", beginnings->bundled_id);
+	lease_save(lease);
+	if (!named)
+		/* Its start tells its facts; until then it keeps what is armed. */
+		return;
+	facts = *named;
+	/* The runtime's numbers are what will be; those from the passwd file were looked up. */
+	facts.user_error = NULL;
+	facts.uid = beginnings->bundled_uid;
+	facts.gid = beginnings->bundled_gid;
+	if (!decide(lease, &facts, &plan, &is_same))
+		return;
+	if (!is_same)
+		change_plan(lease, &plan);
+	plan_done(&plan);
+}
+
+/* The next start that was told, but for those of other containers than the runtime has named. */
+static bool take_start(struct lease_beginnings *beginnings, struct container_facts *ret_facts)
+{
+	while (beginnings->starts_count > 0) {
+		*ret_facts = beginnings->starts[0];
+		beginnings->starts_count--;
+		memmove(beginnings->starts, beginnings->starts + 1,
+			beginnings->starts_count * sizeof *beginnings->starts);
+		if (!beginnings->bundled_id[0] ||
+			strcmp(beginnings->bundled_id, ret_facts->id) == 0)
+			return true;
+		container_facts_done(ret_facts);
+	}
+	return false;
+}
+
 void lease_start_next(struct lease *lease)
 {
 	struct lease_beginnings *beginnings = lease->beginnings;
 
-	if (lease->state != LEASE_ARMED || lease->is_waiting || beginnings->starts_count == 0 ||
+	if (lease->state != LEASE_ARMED || lease->is_waiting ||
 		!mounter_link_is_up(lease->context->mounter))
 		return;
-	beginnings->container = beginnings->starts[0];
-	beginnings->starts_count--;
-	memmove(beginnings->starts, beginnings->starts + 1,
-		beginnings->starts_count * sizeof *beginnings->starts);
-	verify(lease);
+	if (beginnings->has_new_bundle)
+		look_at_bundle(lease);
+	/* Unless the bundle has brought something to do, or its refusal has ended the lease. */
+	if (lease->state == LEASE_ARMED && !lease->is_waiting && !lease->end_reason &&
+		take_start(beginnings, &beginnings->container))
+		verify(lease);
 }
 
 void lease_keep_start(struct lease *lease, const struct container_facts *facts)
@@ -415,6 +473,10 @@ void lease_keep_start(struct lease *lease, const struct container_facts *facts)
 
 void lease_on_start(struct lease *lease, const struct container_facts *facts)
 {
+	if (facts->shares_pid_namespace && strcmp(lease_container_id(lease), facts->id) == 0) {
+		lease->is_joined = true;
+		lease_guard_again(lease);
+	}
 	if (lease->state > LEASE_STARTING || lease->state == LEASE_NEW)
 		return;
 	/* Another container has this delivery, as the runtime's own bundle says. */
@@ -425,35 +487,17 @@ void lease_on_start(struct lease *lease, const struct container_facts *facts)
 	lease_start_next(lease);
 }
 
-/* What will run is known 200 ms before it runs: files that it gets are put in place before it can
- * look. */
+/* The start of another container may be looked at just now, as far as the mounter's answer: the
+ * bundle's turn comes then. */
 void lease_on_bundle(struct lease *lease, const char *id, uint32_t uid, uint32_t gid)
 {
 	struct lease_beginnings *beginnings = lease->beginnings;
-	const struct container_facts *named = NULL;
-	struct container_facts facts;
-	struct plan plan = { 0 };
-	bool is_same = false;
 
-	if (lease->state != LEASE_ARMED || lease->is_waiting || beginnings->bundled_id[0])
+	if (lease->state == LEASE_NEW || lease->state > LEASE_STARTING || beginnings->bundled_id[0])
 		return;
 	(void)snprintf(beginnings->bundled_id, sizeof beginnings->bundled_id, "%s", id);
-	for (size_t i = 0; i < beginnings->candidates_count; i++)
-		if (strcmp(beginnings->candidates[i].id, id) == 0)
-			named = &beginnings->candidates[i];
-	trail_add(lease_trail(lease), STEP_NOTED, "bundle",
-		"the runtime mounts this delivery into container %.12s", id);
-	if (!named)
-		/* Its start tells its facts; until then it keeps what is armed. */
-		return;
-	facts = *named;
-	/* The runtime's numbers are what will be; those from the passwd file were looked up. */
-	facts.user_error = NULL;
-	facts.uid = uid;
-	facts.gid = gid;
-	if (!decide(lease, &facts, &plan, &is_same))
-		return;
-	if (!is_same)
-		change_plan(lease, &plan);
-	plan_done(&plan);
+	beginnings->bundled_uid = uid;
+	beginnings->bundled_gid = gid;
+	beginnings->has_new_bundle = true;
+	lease_start_next(lease);
 }

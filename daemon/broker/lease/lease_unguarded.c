@@ -1,6 +1,5 @@
 /* Kernels without permission events (Docker Desktop's): what is released when, where nobody can be
  * asked. Never silently: the trail, `mayfly doctor` and the log say so. */
-#include "daemon/broker/lease/lease.h"
 #include "daemon/broker/lease/lease_steps.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 #include "daemon/broker/listen/docker_volume.h"
 
+#include "daemon/broker/request/engine_process.h"
 #include "daemon/broker/request/request_flow.h"
 #include "daemon/broker/wire/http_server.h"
 #include "proto/cleanup.h"
@@ -183,42 +184,15 @@ static void on_mounted(void *data, const char *path, const char *why)
 	free(pending);
 }
 
-static void on_root(const struct mounter_reply *reply, int fd, void *data)
-{
-	const struct docker_volume *front = data;
-
-	if (reply->status < 0 || fd < 0)
-		log_error("engine %s: %s", front->engine->name, reply->detail);
-	else
-		(void)engine_link_send_root(
-			front->broker->leases.engines[front->engine->index], fd);
-}
-
 /* Which process the engine is decides in which mount namespace its host paths are. A new one is
  * noticed by its connection. */
 static void note_engine_process(struct docker_volume *front, struct http_exchange *exchange)
 {
-	struct mounter_request request = { .op = MOUNTER_OP_ENGINE_ROOT };
-	struct lease_context *leases = &front->broker->leases;
-	int *known = &leases->engine_pidfds[front->engine->index];
-	struct stat old, new;
 	pid_t pid = 0;
-	int pidfd;
+	const int pidfd = http_exchange_peer(exchange, &pid);
 
-	pidfd = http_exchange_peer(exchange, &pid);
-	if (pidfd < 0)
-		return;
-	/* pidfds of one process have one inode since 6.9; before, the process that is alive is
-	 * taken for the same. */
-	if (*known >= 0 && process_is_alive(*known) && fstat(*known, &old) == 0 &&
-		fstat(pidfd, &new) == 0 && old.st_ino == new.st_ino) {
-		(void)close(pidfd);
-		return;
-	}
-	fd_close_p(known);
-	*known = pidfd;
-	broker_note_engine_process(front->broker, front->engine, pid);
-	(void)mounter_link_send(leases->mounter, &request, known, 1, on_root, front);
+	if (pidfd >= 0)
+		engine_process_note(front->engine, pidfd, pid);
 }
 
 static void on_mount(struct docker_volume *front, struct http_exchange *exchange, json_t *body)
@@ -296,7 +270,12 @@ static void run_endpoint(struct docker_volume *front, struct http_exchange *exch
 	json_t *body =
 		json_loadb(request->body, request->body_length, JSON_REJECT_DUPLICATES, NULL);
 
-	if (endpoints[i].needs_body && request->body_length == 0)
+	if (endpoints[i].run == on_get && request->body_length == 0)
+		/* An error would tell the engine that the volume does not exist: it would forget
+		 * its driver, and the next container would get an empty volume of its own. What
+		 * fails on the way tells it nothing. */
+		http_hang_up(exchange);
+	else if (endpoints[i].needs_body && request->body_length == 0)
 		answer_error(exchange, 400, "empty request (a retry after a broken connection)");
 	else if (endpoints[i].needs_body && !json_is_object(body))
 		answer_error(exchange, 400, "the request's body is no JSON object");
@@ -310,6 +289,12 @@ static void run_endpoint(struct docker_volume *front, struct http_exchange *exch
 static void on_request(
 	struct http_exchange *exchange, const struct http_request *request, void *data)
 {
+	struct docker_volume *front = data;
+
+	if (!broker_caller_is_of_host(front->broker, http_exchange_socket(exchange), "plugin")) {
+		answer_error(exchange, 403, "only the container engine may ask");
+		return;
+	}
 	if (strcmp(request->method, "POST") != 0) {
 		answer_error(exchange, 405, "the volume plugin protocol knows POST only");
 		return;

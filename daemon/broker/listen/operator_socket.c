@@ -1,7 +1,5 @@
 #include "daemon/broker/listen/operator_socket.h"
 
-#include "daemon/broker/request/attestation.h"
-#include "daemon/broker/wire/peer_process.h"
 #include "operator_interface_generated.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -277,8 +275,7 @@ bool job_knows_set(struct operator_job *job, const char *set)
 		return true;
 	names = broker_set_names(job->broker->config, &count);
 	job_fail_nearest(job, OPERATOR_ERROR("UnknownSet"),
-		names ? nearest_word(set, names, count) : NULL,
-		"there is no set '%s'; `mayfly set list` shows them, `mayfly set create` makes one",
+		names ? nearest_word(set, names, count) : NULL, "there is no set '%s'",
 		error_quote(shown, sizeof shown, set, strlen(set)));
 	return false;
 }
@@ -398,26 +395,19 @@ static struct operator_job *job_new(struct operator_socket *socket,
 	return job;
 }
 
-/* Root in a container is root to the file's mode: whoever binds this socket into one by mistake would
- * give it everything. */
-static bool is_of_a_container(
-	const struct operator_socket *socket, const struct varlink_exchange *exchange)
-{
-	pid_t pid;
-	bool is_proved;
-	AUTO_FD peer = peer_process_open(varlink_exchange_socket(exchange), &pid, &is_proved);
-
-	return peer >= 0 && peer_container(socket->broker, peer, pid) != NULL;
-}
-
 static void on_call(struct varlink_exchange *exchange, struct varlink_call *call,
 	struct fd_set_passed *fds, void *data)
 {
 	const size_t prefix = sizeof OPERATOR_INTERFACE; /* with the dot in place of the NUL */
+	struct operator_socket *socket = data;
 	struct operator_job *job;
 
-	if (is_of_a_container(data, exchange)) {
-		varlink_fail(exchange, VARLINK_ERROR_PERMISSION_DENIED, NULL);
+	if (!broker_caller_is_of_host(
+		    socket->broker, varlink_exchange_socket(exchange), "operator")) {
+		varlink_fail(exchange, OPERATOR_ERROR("Forbidden"),
+			json_pack("{s:s}", "text",
+				"nobody operates Mayfly from inside a container; call it on the "
+				"host"));
 		return;
 	}
 	if (strncmp(call->method, OPERATOR_INTERFACE ".", prefix) != 0) {

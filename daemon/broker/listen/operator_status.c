@@ -95,10 +95,10 @@ void on_status(struct operator_job *job)
 	}
 	count_leases(broker, &armed, &released);
 	audit_head(broker->audit, &seq, head);
-	job->reply = json_pack("{s:s, s:s, s:s, s:s*, s:O, s:o, s:s, s:o}", "version",
+	job->reply = json_pack("{s:s, s:s, s:s, s:s*, s:o, s:o, s:s, s:o}", "version",
 		MAYFLY_VERSION, "state", state_name(state), "detail", detail ? detail : locked,
 		"environment", broker->config->environment, "refused_while_locked",
-		broker->refused_while_locked, "engines", engines_to_json(broker), "audit_head",
+		broker_refused_names(broker), "engines", engines_to_json(broker), "audit_head",
 		head, "problems", problems);
 	numbers = json_pack("{s:I, s:I, s:I, s:I}", "grants",
 		(json_int_t)broker->leases.policy->grants_count, "armed", armed, "released",
@@ -231,8 +231,9 @@ static void check_config(const struct broker *broker, json_t *checks)
 		check(checks, "policy", "warning", "run `mayfly allow ...`",
 			"there is no grant: nobody gets anything");
 	else
-		check(checks, "policy", "ok", NULL, "%zu grants",
-			broker->leases.policy->grants_count);
+		check(checks, "policy", "ok", NULL, "%zu grant%s",
+			broker->leases.policy->grants_count,
+			broker->leases.policy->grants_count == 1 ? "" : "s");
 	if (broker->config->allow_reveal)
 		check(checks, "reveal", "warning",
 			"remove \"allow_reveal\" when it is not needed any more",

@@ -316,17 +316,6 @@ const char *attested_fails(const struct broker *broker, const struct attested *a
 	return peer_failed_fact(&facts);
 }
 
-const char *peer_container(const struct broker *broker, int pidfd, pid_t pid)
-{
-	struct cgroup_chain place;
-	struct cgroup_identity identity;
-	unsigned engine;
-
-	if (cgroup_chain_read(&broker->leases.roots, pid, pidfd, CGROUP_NONE, &place) < 0)
-		return NULL;
-	return known_containers_outermost(broker->leases.known, &place, &engine, &identity);
-}
-
 uint64_t peer_share_key(const struct broker *broker, int pidfd, pid_t pid, uid_t uid)
 {
 	struct cgroup_chain place;

@@ -44,8 +44,5 @@ void attestation_abandon(struct attestation *attestation);
 /* A container has become known: those whose container was not known yet are looked at again. */
 void attestations_wake(struct broker *broker);
 
-/* The known container that PID is in, or NULL: a process of the host. Valid until the next change. */
-const char *peer_container(const struct broker *broker, int pidfd, pid_t pid);
-
 /* The key of whoever is at PID for fairness: of its container, or of its user on the host. */
 uint64_t peer_share_key(const struct broker *broker, int pidfd, pid_t pid, uid_t uid);

@@ -1,5 +1,6 @@
 #include "daemon/broker/request/broker.h"
 
+#include "daemon/broker/identity/host_process.h"
 #include "daemon/broker/request/container_request.h"
 #include "daemon/broker/request/request_flow.h"
 #include "proto/cleanup.h"
@@ -12,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define STRANGERS_ONE_BY_ONE 16
+#define STRANGERS_PAUSE_MS   10000
 
 uint64_t seconds_since_boot(void)
 {
@@ -39,6 +43,16 @@ void broker_locked_text(const struct broker *broker, char *text, size_t size)
 		(void)snprintf(text, size, "locked since %.5s; run `mayfly unlock`", since + 11);
 	else
 		(void)snprintf(text, size, "locked since boot; run `mayfly unlock`");
+}
+
+json_t *broker_refused_names(const struct broker *broker)
+{
+	json_t *names = json_array(), *name;
+	const char *id;
+
+	json_object_foreach (broker->refused_while_locked, id, name)
+		(void)json_array_append(names, name);
+	return names;
 }
 
 void broker_wake(struct broker *broker)
@@ -75,25 +89,25 @@ const char **broker_set_names(const struct config *config, size_t *ret_count)
 	return names;
 }
 
-/* What this process was born with and cannot change. */
-static void note_restart_needed(
-	const struct broker *broker, const struct config *config, json_t *restart_needed)
+static bool is_same_engine(const struct config_engine *a, const struct config_engine *b)
 {
-	bool is_same = config->engines_count == broker->engines_count;
+	return strcmp(a->name, b->name) == 0 && strcmp(a->plugin_name, b->plugin_name) == 0 &&
+	       strcmp(a->socket, b->socket) == 0 && strcmp(a->exec_root, b->exec_root) == 0;
+}
 
-	for (size_t i = 0; is_same && i < broker->engines_count; i++)
-		is_same =
-			strcmp(config->engines[i].name, broker->engines[i].name) == 0 &&
-			strcmp(config->engines[i].plugin_name, broker->engines[i].plugin_name) ==
-				0 &&
-			strcmp(config->engines[i].socket, broker->config->engines[i].socket) == 0 &&
-			strcmp(config->engines[i].exec_root,
-				broker->config->engines[i].exec_root) == 0;
+/* What mayflyd and this process were started with and cannot change. */
+static void note_restart_needed(
+	const struct config *born, const struct config *config, json_t *restart_needed)
+{
+	bool is_same = config->engines_count == born->engines_count;
+
+	for (size_t i = 0; is_same && i < born->engines_count; i++)
+		is_same = is_same_engine(&config->engines[i], &born->engines[i]);
 	if (!is_same)
 		(void)json_array_append_new(restart_needed, json_string("engines"));
-	if (strcmp(config->user, broker->config->user) != 0)
+	if (strcmp(config->user, born->user) != 0)
 		(void)json_array_append_new(restart_needed, json_string("user"));
-	if (strcmp(config->operator_group, broker->config->operator_group) != 0)
+	if (strcmp(config->operator_group, born->operator_group) != 0)
 		(void)json_array_append_new(restart_needed, json_string("operator_group"));
 }
 
@@ -118,12 +132,13 @@ int broker_files_read(const char *root, const struct policy_text *texts, size_t 
 		root, sets, sets_count, &files->policy, &files->complaints, &files->notes, err);
 }
 
-int broker_files_default(struct broker_files *files, struct mayfly_error *err)
+int broker_files_complete(struct broker_files *files, struct mayfly_error *err)
 {
-	int r;
+	int r = 0;
 
-	*files = (struct broker_files){ 0 };
-	r = config_parse("mayflyd.json", "{}", 2, &files->config, &files->complaints);
+	complaints_done(&files->complaints);
+	if (!files->config)
+		r = config_parse("mayflyd.json", "{}", 2, &files->config, &files->complaints);
 	if (r == 0)
 		r = policy_parse(
 			NULL, 0, NULL, 0, &files->policy, &files->complaints, &files->notes);
@@ -154,9 +169,10 @@ void broker_files_apply(struct broker *broker, struct broker_files *files, json_
 {
 	broker_problem(broker, "files", NULL);
 	broker->files_epoch++;
-	if (broker->config)
-		note_restart_needed(broker, files->config, restart_needed);
-	config_free(broker->config);
+	if (broker->born && restart_needed)
+		note_restart_needed(broker->born, files->config, restart_needed);
+	if (broker->config != broker->born)
+		config_free(broker->config);
 	broker->config = ptr_take(&files->config);
 	broker->leases.sources.config = broker->config;
 	if (broker->leases.policy)
@@ -180,6 +196,26 @@ void broker_audit(struct broker *broker, json_t *record)
 	if (r < 0)
 		on_recorded(NULL, r);
 	json_decref(record);
+}
+
+bool broker_caller_is_of_host(struct broker *broker, int socket, const char *which)
+{
+	const uint64_t now = uv_now(broker->loop);
+	char reason[160];
+
+	if (host_process_is_peer(&broker->leases.roots, broker->leases.known, socket))
+		return true;
+	if (++broker->strangers_refused > STRANGERS_ONE_BY_ONE &&
+		now - broker->stranger_told_ms < STRANGERS_PAUSE_MS)
+		return false;
+	broker->stranger_told_ms = now;
+	(void)snprintf(reason, sizeof reason,
+		"a call at the %s socket refused: the caller is in a container (%u refused so far)",
+		which, broker->strangers_refused);
+	log_warning("%s", reason);
+	broker_audit(broker, json_pack("{s:s, s:s, s:s}", "action", "call", "decision", "refused",
+				     "reason", reason));
+	return false;
 }
 
 void broker_want_host_key(

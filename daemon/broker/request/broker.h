@@ -29,9 +29,10 @@ struct broker_engine {
 	struct broker *broker;
 	unsigned index;
 	char *name;
-	char *plugin_name;
 	int plugin_socket; /* listening */
 	bool was_synchronised;
+	/* of engine_process.c: does mayfly-engine look at files from where the engine does? */
+	bool root_is_known, root_is_asked, root_is_outdated;
 };
 
 struct broker {
@@ -41,6 +42,7 @@ struct broker {
 	struct deadline waking;
 	char *root; /* "" or the directory below which everything of ours is */
 	struct config *config;
+	struct config *born;  /* what this process was started with; NULL: it could not be read */
 	uint64_t files_epoch; /* counts what was read of configuration and policy */
 	struct arena *arena;
 	struct store *store;
@@ -59,8 +61,10 @@ struct broker {
 	size_t jobs;  /* calls of operators under way */
 	int host_key; /* descriptor, or -1 */
 	char locked_since[32];
-	json_t *refused_while_locked; /* names of containers */
-	json_t *problems;	      /* {what it is about: a sentence} for `mayfly status` */
+	json_t *refused_while_locked; /* {id: name} of containers */
+	unsigned strangers_refused;   /* callers from containers */
+	uint64_t stranger_told_ms;
+	json_t *problems; /* {what it is about: a sentence} for `mayfly status` */
 	/* the supervisor's answer to a wish for a host key */
 	void (*on_host_key)(void *data, int status);
 	void *on_host_key_data;
@@ -87,11 +91,12 @@ struct broker_files {
 int broker_files_read(const char *root, const struct policy_text *texts, size_t count,
 	struct broker_files *files, struct mayfly_error *err);
 void broker_files_done(struct broker_files *files);
-/* What an empty configuration and policy mean: nothing is granted. */
-int broker_files_default(struct broker_files *files, struct mayfly_error *err);
+/* Completes what broker_files_read() could not use: an empty policy, which grants nothing, and an
+ * empty configuration unless FILES has one. */
+int broker_files_complete(struct broker_files *files, struct mayfly_error *err);
 
-/* Puts FILES (taken over) into force. RESTART_NEEDED gets the names of changed keys that only a
- * restart of mayflyd does. */
+/* Puts FILES (taken over) into force. RESTART_NEEDED (NULL: nobody asks) gets the names of keys
+ * that have changed since this process was born and that only a restart of mayflyd does. */
 void broker_files_apply(struct broker *broker, struct broker_files *files, json_t *restart_needed);
 
 /* TEXT stands in `mayfly status` and `doctor` as what is wrong with WHAT; NULL: it is right again.
@@ -110,10 +115,17 @@ const char **broker_set_names(const struct config *config, size_t *ret_count);
 /* Appends an audit record of an operator's action: who, what, how it ended. Takes RECORD over. */
 void broker_audit(struct broker *broker, json_t *record);
 
+/* True when the caller at one of our sockets (WHICH, the connection SOCKET) is a process of the
+ * host. A refusal is recorded, not each of many. */
+bool broker_caller_is_of_host(struct broker *broker, int socket, const char *which);
+
 /* Seconds since the machine has started. */
 uint64_t seconds_since_boot(void);
 /* RFC 3339 UTC. */
 void time_text(char text[32], int64_t unix_s);
+
+/* The names of the containers that were refused while it was locked; the caller's. */
+json_t *broker_refused_names(const struct broker *broker);
 
 /* "locked since boot 03:12; run `mayfly unlock`": what a refusal of a locked store says. */
 void broker_locked_text(const struct broker *broker, char *text, size_t size);

@@ -1,6 +1,8 @@
 #include "daemon/broker/request/engine_events.h"
 
+#include "daemon/broker/lease/lease_review.h"
 #include "daemon/broker/request/attestation.h"
+#include "daemon/broker/request/engine_process.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -9,21 +11,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Every lease of this engine whose volume the container uses: one of them may be the one that it
- * has. */
+static bool uses_volume(const struct container_facts *facts, const char *volume)
+{
+	for (size_t i = 0; i < facts->volumes_count; i++)
+		if (strcmp(facts->volumes[i].name, volume) == 0)
+			return true;
+	return false;
+}
+
+/* Did the runtime's bundle say which deliveries this container mounts? */
+static bool is_bundled_for(const struct lease *lease, const char *id)
+{
+	return lease->beginnings && strcmp(lease->beginnings->bundled_id, id) == 0;
+}
+
+static bool is_bundled(const struct broker_engine *engine, const char *id)
+{
+	const struct lease *lease;
+
+	TAILQ_FOREACH(lease, &engine->broker->leases.leases, entry)
+	if (lease->engine == engine->index && is_bundled_for(lease, id))
+		return true;
+	return false;
+}
+
+/* The leases that are this container's by its bundle; without one, every lease of this engine whose
+ * volume it uses: one of them may be the one that it has. */
 static void tell_leases(struct broker_engine *engine, const struct container_facts *facts)
 {
+	const bool by_bundle = is_bundled(engine, facts->id);
 	struct lease *lease, *next;
 
 	for (lease = TAILQ_FIRST(&engine->broker->leases.leases); lease; lease = next) {
 		next = TAILQ_NEXT(lease, entry);
-		if (lease->engine != engine->index)
-			continue;
-		for (size_t i = 0; i < facts->volumes_count; i++)
-			if (strcmp(facts->volumes[i].name, lease->volume) == 0) {
-				lease_on_start(lease, facts);
-				break;
-			}
+		if (lease->engine == engine->index && uses_volume(facts, lease->volume) &&
+			(!by_bundle || !lease->beginnings || is_bundled_for(lease, facts->id)))
+			lease_on_start(lease, facts);
 	}
 }
 
@@ -38,7 +61,7 @@ static void end_leases(struct broker_engine *engine, const char *id)
 		if (lease->engine == engine->index && lease->holder.id &&
 			strcmp(lease->holder.id, id) == 0 && !lease_is_alive(lease) &&
 			lease->state != LEASE_ENDED)
-			lease_end(lease, "the container has ended");
+			lease_on_container_end(lease);
 	}
 }
 
@@ -70,9 +93,16 @@ static void on_event(void *data, enum engine_event event, const char *id, pid_t 
 				engine->name, id);
 		break;
 	case ENGINE_DIE:
+		known_containers_remove(engine->broker->leases.known, id);
+		end_leases(engine, id);
+		/* Of one that was never verified, or of the run before this one. */
+		lease_review_armed(&engine->broker->leases, engine->index, id);
+		break;
 	case ENGINE_DESTROY:
 		known_containers_remove(engine->broker->leases.known, id);
 		end_leases(engine, id);
+		lease_end_armed(&engine->broker->leases, engine->index, id);
+		(void)json_object_del(engine->broker->refused_while_locked, id);
 		break;
 	case ENGINE_CREATE:
 	case ENGINE_EVENT_INVALID:
@@ -115,6 +145,7 @@ static void on_synchronised(void *data)
 	struct broker_engine *engine = data;
 
 	engine->was_synchronised = true;
+	lease_review_armed(&engine->broker->leases, engine->index, NULL);
 	broker_wake(engine->broker);
 }
 
@@ -135,9 +166,13 @@ int engine_events_connect(struct broker *broker, unsigned index, int fd, struct 
 {
 	AUTO_FREE char *data_root = NULL;
 	char name[128];
+	int r;
 
 	(void)snprintf(name, sizeof name, "engine.%s.data_root", broker->engines[index].name);
 	/* A quick read; without it mayfly-engine waits for the engine to tell. */
 	(void)state_db_fact(broker->state, name, &data_root, NULL);
-	return engine_link_replace(broker->leases.engines[index], fd, data_root, err);
+	r = engine_link_replace(broker->leases.engines[index], fd, data_root, err);
+	if (r == 0)
+		engine_process_forget_reader(&broker->engines[index]);
+	return r;
 }

@@ -2,6 +2,7 @@
 
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/loop/deadline.h"
+#include "daemon/broker/request/engine_process.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -15,7 +16,7 @@
 #define BOOT_WAIT_MS	   30000 /* ... so long */
 
 /* What a request waits for, in the order in which it is looked at. */
-enum waiting_for { NOTHING = 0, OLD_LEASE, ADOPTION, THE_ENGINE, UNLOCKING, A_GROUP };
+enum waiting_for { NOTHING = 0, OLD_LEASE, ADOPTION, THE_MOUNTER, THE_ENGINE, UNLOCKING, A_GROUP };
 
 struct mount_request {
 	TAILQ_ENTRY(mount_request) entry; /* while it waits */
@@ -105,8 +106,6 @@ static void refuse_locked(struct mount_request *request)
 	struct broker *broker = request->broker;
 	const char *name = request->lease ? lease_container_name(request->lease) : "";
 	char locked[128], why[512];
-	json_t *known;
-	size_t i;
 
 	broker_locked_text(broker, locked, sizeof locked);
 	if (!name[0]) {
@@ -114,12 +113,8 @@ static void refuse_locked(struct mount_request *request)
 		return;
 	}
 	(void)snprintf(why, sizeof why, "%s, then `docker start %s`", locked, name);
-	json_array_foreach (broker->refused_while_locked, i, known) {
-		if (strcmp(json_string_value(known), name) == 0)
-			name = "";
-	}
-	if (name[0])
-		(void)json_array_append_new(broker->refused_while_locked, json_string(name));
+	(void)json_object_set_new(broker->refused_while_locked, lease_container_id(request->lease),
+		json_string(name));
 	refuse(request, why);
 }
 
@@ -203,7 +198,8 @@ static void on_fetched(
 		return;
 	}
 	trail_add(lease_trail(request->lease), STEP_PASSED, "values",
-		"%zu values fetched and held sealed", fetched->used->count);
+		"%zu value%s fetched and held sealed", fetched->used->count,
+		fetched->used->count == 1 ? "" : "s");
 	lease_set_plan(request->lease, &request->plan, fetched);
 	arm(request);
 }
@@ -309,6 +305,9 @@ static void on_late(struct deadline *deadline)
 	case OLD_LEASE:
 		refuse(request,
 			"the files of the container's last run are still being wiped; try again");
+		return;
+	case THE_MOUNTER:
+		refuse(request, "mayfly-mounter was not there for 5 s; see `mayfly status`");
 		return;
 	case ADOPTION:
 	case THE_ENGINE:
@@ -422,6 +421,13 @@ static void go_on_locked(struct mount_request *request)
 		refuse_locked(request);
 }
 
+/* `docker cp`: the same path; there is nothing in it any more, or opening it is refused. */
+static void answer_again(struct mount_request *request, struct lease *lease)
+{
+	lease_on_mount_again(lease);
+	answer_path(request);
+}
+
 /* Goes as far as it can. Called at the start and whenever something that it may wait for has
  * happened. */
 static void go_on(struct mount_request *request)
@@ -437,11 +443,12 @@ static void go_on(struct mount_request *request)
 		if (old->state == LEASE_ENDING || old->state == LEASE_ENDED)
 			wait_for(request, OLD_LEASE, ENGINE_DEADLINE_MS);
 		else
-			/* `docker cp`: the same path; there is nothing in it any more, or opening
-			 * it is refused. */
-			answer_path(request);
+			answer_again(request, old);
+	} else if (!mounter_link_is_up(broker->leases.mounter)) {
+		wait_for(request, THE_MOUNTER, ENGINE_DEADLINE_MS);
 	} else if (engine_link_status(broker->leases.engines[request->engine])->state ==
-		   ENGINE_ABSENT) {
+			   ENGINE_ABSENT ||
+		   !engine_process_is_known(&broker->engines[request->engine])) {
 		wait_for(request, THE_ENGINE, ENGINE_DEADLINE_MS);
 	} else if (!request->has_asked) {
 		stop_waiting(request);

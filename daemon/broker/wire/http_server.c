@@ -141,6 +141,13 @@ void http_answer(struct http_exchange *exchange, int status, json_t *body)
 	handle_group_release(&exchange->group);
 }
 
+void http_hang_up(struct http_exchange *exchange)
+{
+	/* Nobody else is told that the client has gone. */
+	exchange->is_answering = false;
+	close_exchange(exchange);
+}
+
 /* Answers what is no request of ours, and closes: where it ends is not known. */
 static void answer_broken(struct http_exchange *exchange, int status)
 {
@@ -336,6 +343,11 @@ void http_exchange_set(struct http_exchange *exchange, void *state)
 void *http_exchange_get(const struct http_exchange *exchange)
 {
 	return exchange->state;
+}
+
+int http_exchange_socket(const struct http_exchange *exchange)
+{
+	return exchange->stream.fd;
 }
 
 int http_exchange_peer(const struct http_exchange *exchange, pid_t *ret_pid)

@@ -34,10 +34,15 @@ void http_server_close(struct http_server *server);
 /* Answers with BODY (a reference is taken over) as JSON. */
 void http_answer(struct http_exchange *exchange, int status, json_t *body);
 
+/* Ends the connection without an answer: to the client it failed on the way. */
+void http_hang_up(struct http_exchange *exchange);
+
 /* For the front's own state of an exchange; NULL at first. */
 void http_exchange_set(struct http_exchange *exchange, void *state);
 void *http_exchange_get(const struct http_exchange *exchange);
 
-/* The connected process as a pidfd that the caller owns (SO_PEERPIDFD, 6.5; before that pidfd_open
- * of SO_PEERCRED's pid), or a negative errno; its pid in *RET_PID. */
+/* The connection, borrowed. */
+int http_exchange_socket(const struct http_exchange *exchange);
+
+/* The connected process, as peer_process_open() says it. */
 int http_exchange_peer(const struct http_exchange *exchange, pid_t *ret_pid);

@@ -442,14 +442,14 @@ void varlink_server_close(struct varlink_server *server)
 	handle_group_release(&server->group);
 }
 
-const struct varlink_peer *varlink_exchange_peer(const struct varlink_exchange *exchange)
-{
-	return &exchange->peer;
-}
-
 int varlink_exchange_socket(const struct varlink_exchange *exchange)
 {
 	return exchange->stream.fd;
+}
+
+const struct varlink_peer *varlink_exchange_peer(const struct varlink_exchange *exchange)
+{
+	return &exchange->peer;
 }
 
 bool varlink_exchange_is_foreign(const struct varlink_exchange *exchange)

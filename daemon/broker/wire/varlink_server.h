@@ -82,4 +82,6 @@ void varlink_connection_set(struct varlink_exchange *exchange, void *state);
 void *varlink_connection_get(const struct varlink_exchange *exchange);
 
 const struct varlink_peer *varlink_exchange_peer(const struct varlink_exchange *exchange);
+/* The connection, borrowed. */
+int varlink_exchange_socket(const struct varlink_exchange *exchange);
 void varlink_exchange_set(struct varlink_exchange *exchange, void *state);

@@ -382,6 +382,16 @@ bool container_table_is_joined(
 	return false;
 }
 
+struct container_entry *container_table_joined_by(
+	const struct container_table *table, const struct container_entry *entry)
+{
+	for (size_t i = 0; i < table->count && entry->record.pid_joined; i++)
+		if (table->entries[i] != entry &&
+			names(entry->record.pid_joined, table->entries[i]))
+			return table->entries[i];
+	return NULL;
+}
+
 void container_table_done(struct container_table *table)
 {
 	const struct engine_place *place = table->place;

@@ -89,6 +89,10 @@ bool container_entry_uses_volume(const struct container_entry *entry, const char
  */
 int container_entry_open_root(const struct container_table *table, struct container_entry *entry);
 
+/* The container whose pid namespace ENTRY joins, or NULL. */
+struct container_entry *container_table_joined_by(
+	const struct container_table *table, const struct container_entry *entry);
+
 /* Has any other container joined the pid namespace of ENTRY? All entries must have been loaded. */
 bool container_table_is_joined(
 	const struct container_table *table, const struct container_entry *entry);

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 /* The kernel gives up with EAGAIN when somebody renames directories during the walk. */
@@ -59,6 +61,16 @@ int root_stat(int root, const char *path, struct stat *ret_status)
 	if (fd < 0)
 		return fd;
 	return fstat(fd, ret_status) == 0 ? 0 : -errno;
+}
+
+int root_cgroup_version(int root)
+{
+	AUTO_FD fd = root_open_path(root, "/sys/fs/cgroup", ROOT_ALL_MOUNTS);
+	struct statfs status;
+
+	if (fd < 0 || fstatfs(fd, &status) != 0)
+		return 0;
+	return status.f_type == CGROUP2_SUPER_MAGIC ? 2 : 1;
 }
 
 static int64_t nanoseconds(const struct timespec *time)

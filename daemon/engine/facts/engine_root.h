@@ -47,6 +47,10 @@ int root_stat(int root, const char *path, struct stat *ret_status);
 struct file_mark file_mark_of(const struct stat *status);
 bool file_mark_equal(const struct file_mark *a, const struct file_mark *b);
 
+/* The version of the cgroup tree below ROOT, by the rule that engines and runtimes go by: 2 when
+ * /sys/fs/cgroup itself is of version 2, else 1; 0 when it cannot be told. */
+int root_cgroup_version(int root);
+
 /* The mark of the file at PATH below ROOT. Returns 0 or a negative errno. */
 int root_mark(int root, const char *path, struct file_mark *ret_mark);
 

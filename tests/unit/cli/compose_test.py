@@ -245,8 +245,13 @@ def check_allow_with_old_compose():
     result = run("allow", "--compose", "compose.yaml", "web", "--grant", "old", "--yes")
     bench.expect("allow with Compose 1", result.returncode == 0 and grant_of("old")["match"]["compose.project"] == PROJECT.name.lower()
                  and grant_of("old")["secrets"] == [{"name": "a", "mode": "0440"}], result)
+    bench.expect("allow with Compose 1: what `mayfly compose` needs", b"Next: install Docker Compose 2." in result.stdout, result.stdout)
     result = run("allow", "--compose", "compose.yaml", "web", "--grant", "older", "--yes", "--project-name", "other")
     bench.expect("allow with Compose 1 and a project", grant_of("older")["match"]["compose.project"] == "other", result)
+    stub(model="services:\n  web:\n    image: x\n    user: '1000'\n    volumes: ['s:/run/secrets:ro']\nvolumes:\n  s:\n    driver: mayfly\n",
+         version="1.29.2", offers="--no-interpolate", name="docker-compose")
+    result = run("allow", "--compose", "compose.yaml", "web", "--secret", "a", "--grant", "volume", "--yes")
+    bench.expect("allow names the Compose that is here", b"Next: docker-compose -f compose.yaml up -d" in result.stdout, result)
 
 
 REAL = """

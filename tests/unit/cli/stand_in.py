@@ -64,6 +64,7 @@ class StandIn(threading.Thread):
         super().__init__(daemon=True)
         self.interface, self.replies = interface, {}
         self.calls, self.problems, self.secrets = [], [], []
+        self.hung_up = 0  # connections that were closed from this side
         self.revealed = b""
         path = pathlib.Path(root) / "run/mayfly"
         path.mkdir(parents=True, exist_ok=True)
@@ -84,6 +85,7 @@ class StandIn(threading.Thread):
                     self.serve(connection)
                 except (BrokenPipeError, ConnectionResetError):
                     pass
+            self.hung_up += 1
 
     def close(self):
         self.socket.shutdown(socket.SHUT_RDWR)
@@ -242,6 +244,9 @@ class Bench:
         """What was called since the last time."""
         calls, self.broker.calls = self.broker.calls, []
         return calls
+
+    def methods(self):
+        return [call.method for call in self.calls()]
 
     def expect(self, name, condition, detail=""):
         self.done += 1

@@ -1,0 +1,79 @@
+#include "daemon/broker/lease/lease_review.h"
+
+#include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_steps.h"
+
+#include <string.h>
+
+void lease_forget_review(struct lease *lease)
+{
+	struct lease_beginnings *beginnings = lease->beginnings;
+
+	if (beginnings && beginnings->is_in_review) {
+		engine_link_forget(lease->context->engines[lease->engine], &beginnings->review);
+		beginnings->is_in_review = false;
+	}
+}
+
+/* The only answer: one container was asked for. */
+static void on_facts(struct engine_question *question, const struct container_facts *facts,
+	const char *id, const char *why)
+{
+	struct lease *lease = container_of(question, struct lease_beginnings, review)->lease;
+
+	(void)id;
+	lease_forget_review(lease);
+	/* What cannot be judged keeps its deadline. */
+	if (why[0] || lease->state != LEASE_ARMED || lease->is_waiting ||
+		lease->beginnings->starts_count > 0)
+		return;
+	if (!facts || (!facts->running && !facts->root_mounted))
+		lease_end(lease, "its container is not being started any more");
+}
+
+static void on_done(struct engine_question *question, int status, const char *why)
+{
+	(void)status;
+	(void)why;
+	container_of(question, struct lease_beginnings, review)->is_in_review = false;
+}
+
+static const char *expected_id(const struct lease *lease)
+{
+	const struct lease_beginnings *beginnings = lease->beginnings;
+
+	return beginnings && beginnings->bundled_id[0] ? beginnings->bundled_id
+						       : lease_container_id(lease);
+}
+
+static void review(struct lease *lease)
+{
+	struct lease_beginnings *beginnings = lease->beginnings;
+
+	if (lease->state != LEASE_ARMED || beginnings->is_in_review || !expected_id(lease)[0])
+		return;
+	beginnings->review = (struct engine_question){ .on_facts = on_facts, .on_done = on_done };
+	beginnings->is_in_review = engine_link_containers(lease->context->engines[lease->engine],
+					   expected_id(lease), &beginnings->review) == 0;
+}
+
+void lease_review_armed(struct lease_context *context, unsigned engine, const char *id)
+{
+	struct lease *lease;
+
+	TAILQ_FOREACH(lease, &context->leases, entry)
+	if (lease->engine == engine && (!id || strcmp(expected_id(lease), id) == 0))
+		review(lease);
+}
+
+void lease_end_armed(struct lease_context *context, unsigned engine, const char *id)
+{
+	struct lease *lease, *next;
+
+	for (lease = TAILQ_FIRST(&context->leases); lease; lease = next) {
+		next = TAILQ_NEXT(lease, entry);
+		if (lease->engine == engine && lease->state == LEASE_ARMED &&
+			strcmp(expected_id(lease), id) == 0)
+			lease_end(lease, "its container has been removed");
+	}
+}

@@ -35,6 +35,7 @@ OTHERS = {
     # libmayfly lives in other people's programs: it stands on nothing of ours but its own headers.
     "client/lib": ["client/lib/wire", "include/mayfly"],
     "client/lib/wire": ["include/mayfly"],
+    "client/exec": ["client/lib", "client/lib/wire", "include/mayfly"],
     "client/cli": ["client/cli", "proto", "include/mayfly"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

@@ -302,7 +302,8 @@ END_TEST
 /* One answer too many must not become the answer to the next call; nor one that came too late. */
 START_TEST(each_call_has_its_own_answer)
 {
-	static const struct step steps[] = { { "WhoAmI", STEP_REPLY, WHOAMI_REPLY },
+	static const struct step steps[] = { { "WhoAmI", STEP_REPLY,
+						     WHOAMI_REPLY "\1" WHOAMI_REPLY },
 		{ "Request", STEP_REPLY, REQUEST_REPLY }, { "WhoAmI", STEP_SILENCE },
 		{ "Request", STEP_REPLY, REQUEST_REPLY }, { 0 } };
 	struct scripted s;
@@ -314,19 +315,18 @@ START_TEST(each_call_has_its_own_answer)
 	ck_assert_int_eq(whoami(mayfly, ENOUGH_MS, NULL), MAYFLY_OK);
 	ck_assert_int_eq(mayfly_request(mayfly, NULL, ENOUGH_MS, &delivery, NULL), MAYFLY_OK);
 	mayfly_delivery_free(delivery);
-	ck_assert_uint_eq(s.connections, 1);
 	ck_assert_int_eq(whoami(mayfly, 100, NULL), MAYFLY_TIMED_OUT);
 	ck_assert_int_eq(mayfly_request(mayfly, NULL, ENOUGH_MS, &delivery, NULL), MAYFLY_OK);
 	mayfly_delivery_free(delivery);
 	mayfly_close(mayfly);
 	scripted_stop(&s);
-	ck_assert_uint_eq(s.connections, 2);
+	ck_assert_uint_eq(s.connections, 3);
 }
 END_TEST
 
-START_TEST(an_idle_connection_that_was_closed_costs_no_time)
+START_TEST(one_connection_serves_many_calls)
 {
-	static const struct step steps[] = { { "WhoAmI", STEP_LAST, WHOAMI_REPLY },
+	static const struct step steps[] = { { "WhoAmI", STEP_REPLY, WHOAMI_REPLY },
 		{ "WhoAmI", STEP_REPLY, WHOAMI_REPLY }, { 0 } };
 	struct scripted s;
 	struct mayfly *mayfly;
@@ -334,6 +334,27 @@ START_TEST(an_idle_connection_that_was_closed_costs_no_time)
 	scripted_start(&s, steps);
 	mayfly = open_at(s.path);
 	ck_assert_int_eq(whoami(mayfly, ENOUGH_MS, NULL), MAYFLY_OK);
+	ck_assert_int_eq(whoami(mayfly, ENOUGH_MS, NULL), MAYFLY_OK);
+	mayfly_close(mayfly);
+	scripted_stop(&s);
+	ck_assert_uint_eq(s.connections, 1);
+}
+END_TEST
+
+/* SIGPIPE would end this process. */
+START_TEST(an_idle_connection_that_was_closed_is_opened_again)
+{
+	static const struct step steps[] = { { "WhoAmI", STEP_LAST, WHOAMI_REPLY },
+		{ "WhoAmI", STEP_REPLY, WHOAMI_REPLY }, { 0 } };
+	struct scripted s;
+	struct mayfly *mayfly;
+
+	(void)signal(SIGPIPE, SIG_DFL);
+	scripted_start(&s, steps);
+	mayfly = open_at(s.path);
+	ck_assert_int_eq(whoami(mayfly, ENOUGH_MS, NULL), MAYFLY_OK);
+	while (!scripted_is_idle(&s))
+		(void)usleep(1000);
 	ck_assert_int_eq(whoami(mayfly, ENOUGH_MS, NULL), MAYFLY_OK);
 	mayfly_close(mayfly);
 	scripted_stop(&s);
@@ -503,7 +524,8 @@ static void add(TCase *cases)
 	tcase_add_test(cases, wrong_arguments_are_not_sent);
 	tcase_add_test(cases, the_environment_names_the_socket);
 	tcase_add_test(cases, each_call_has_its_own_answer);
-	tcase_add_test(cases, an_idle_connection_that_was_closed_costs_no_time);
+	tcase_add_test(cases, one_connection_serves_many_calls);
+	tcase_add_test(cases, an_idle_connection_that_was_closed_is_opened_again);
 	tcase_add_loop_test(cases, nobody_is_reached, 0, sizeof absent / sizeof absent[0]);
 	tcase_add_test(cases, signals_and_single_bytes_change_nothing);
 	tcase_add_test(cases, a_child_opens_a_connection_of_its_own);

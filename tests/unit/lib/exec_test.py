@@ -322,7 +322,9 @@ class Exec(unittest.TestCase):
             env={"OTHER": "x", "API": "old", "API2": "kept"},
         )
         self.assertEqual(result.returncode, 0, result)
-        seen = dict(item.split(b"=", 1) for item in result.stdout.split(b"\0") if item)
+        items = [item.split(b"=", 1) for item in result.stdout.split(b"\0") if item]
+        seen = dict(items)
+        self.assertEqual(len(items), len(seen), "a variable is there twice")
         self.assertEqual(
             seen,
             {

@@ -20,6 +20,7 @@ ssize_t __real_recv(int fd, void *bytes, size_t room, int flags);
 ssize_t __real_read(int fd, void *bytes, size_t room);
 int __real_openat(int directory, const char *path, int flags, ...);
 int __real_mlock(const void *bytes, size_t length);
+int __real_munmap(void *bytes, size_t size);
 int __real_clock_nanosleep(
 	clockid_t clock, int flags, const struct timespec *time, struct timespec *left);
 
@@ -36,6 +37,7 @@ ssize_t __wrap___read_chk(int fd, void *bytes, size_t room, size_t size);
 int __wrap_openat(int directory, const char *path, int flags, ...);
 int __wrap_openat64(int directory, const char *path, int flags, ...);
 int __wrap_mlock(const void *bytes, size_t length);
+int __wrap_munmap(void *bytes, size_t size);
 int __wrap_clock_nanosleep(
 	clockid_t clock, int flags, const struct timespec *time, struct timespec *left);
 
@@ -132,6 +134,13 @@ int __wrap_mlock(const void *bytes, size_t length)
 {
 	errno = ENOMEM;
 	return faults.no_lock ? -1 : __real_mlock(bytes, length);
+}
+
+int __wrap_munmap(void *bytes, size_t size)
+{
+	if (faults.on_unmap)
+		faults.on_unmap(bytes, size);
+	return __real_munmap(bytes, size);
 }
 
 int __wrap_clock_nanosleep(

@@ -95,9 +95,10 @@ static bool receive(struct scripted *s, struct client *client)
 	return true;
 }
 
-static void drop(struct clients *clients, size_t index)
+static void drop(struct scripted *s, struct clients *clients, size_t index)
 {
 	(void)close(clients->items[index].fd);
+	__atomic_sub_fetch(&s->connected, 1, __ATOMIC_SEQ_CST);
 	clients->items[index] = clients->items[--clients->count];
 }
 
@@ -111,11 +112,12 @@ static void on_readable(struct scripted *s, struct clients *clients, int fd)
 		else
 			clients->items[clients->count++] = (struct client){ .fd = accepted };
 		s->connections++;
+		__atomic_add_fetch(&s->connected, 1, __ATOMIC_SEQ_CST);
 		return;
 	}
 	for (size_t i = 0; i < clients->count; i++)
 		if (clients->items[i].fd == fd && !receive(s, &clients->items[i]))
-			drop(clients, i);
+			drop(s, clients, i);
 }
 
 /* Words from the test's thread: a text for everybody, or the end. */
@@ -151,7 +153,7 @@ static void *serve(void *argument)
 			goes_on = obey(s, &clients);
 	}
 	while (clients.count > 0)
-		drop(&clients, 0);
+		drop(s, &clients, 0);
 	return NULL;
 }
 
@@ -173,6 +175,11 @@ void scripted_start(struct scripted *s, const struct step *steps)
 	ck_assert_int_eq(pthread_sigmask(SIG_SETMASK, &all, &before), 0);
 	ck_assert_int_eq(pthread_create(&s->thread, NULL, serve, s), 0);
 	ck_assert_int_eq(pthread_sigmask(SIG_SETMASK, &before, NULL), 0);
+}
+
+bool scripted_is_idle(const struct scripted *s)
+{
+	return __atomic_load_n(&s->connected, __ATOMIC_SEQ_CST) == 0;
 }
 
 void scripted_send(struct scripted *s, const char *text)

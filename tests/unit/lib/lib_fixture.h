@@ -9,13 +9,14 @@
 
 /* What this thread's calls of libc do; the library is linked so that it gets them. */
 struct faults {
-	long fail_allocation;	/* counts down; at 1 an allocation fails. 0: none does */
-	bool is_failed;		/* one has */
-	bool one_byte;		/* send(), recv() and read() move one byte at most */
-	bool interrupts;	/* every other one of them, and of openat(), fails with EINTR */
-	bool no_lock;		/* mlock() fails */
-	void (*on_read)(void);	/* before read() */
-	void (*on_sleep)(void); /* instead of clock_nanosleep() */
+	long fail_allocation; /* counts down; at 1 an allocation fails. 0: none does */
+	bool is_failed;	      /* one has */
+	bool one_byte;	      /* send(), recv() and read() move one byte at most */
+	bool interrupts;      /* every other one of them, and of openat(), fails with EINTR */
+	bool no_lock;	      /* mlock() fails */
+	void (*on_unmap)(const void *bytes, size_t size); /* before munmap() */
+	void (*on_read)(void);				  /* before read() */
+	void (*on_sleep)(void);				  /* instead of clock_nanosleep() */
 };
 extern _Thread_local struct faults faults;
 
@@ -45,7 +46,7 @@ struct scripted {
 	char calls[STEPS_MAX][1024];
 	char problem[256]; /* "": none */
 	int listener, stop[2];
-	unsigned connections;
+	unsigned connections, connected;
 	pthread_t thread;
 };
 
@@ -54,6 +55,8 @@ void scripted_start(struct scripted *s, const struct step *steps);
 void scripted_stop(struct scripted *s);
 /* The same when a call may have been given up anywhere: whatever was asked is right. */
 void scripted_abandon(struct scripted *s);
+/* True if nobody is connected. */
+bool scripted_is_idle(const struct scripted *s);
 /* Sends TEXT, as a step does, and a NUL to everybody who is connected. */
 void scripted_send(struct scripted *s, const char *text);
 

@@ -211,6 +211,33 @@ START_TEST(the_kernel_says_locked_and_not_dumped)
 }
 END_TEST
 
+static unsigned unmapped, not_wiped;
+
+static void look_at_unmapped(const void *bytes, size_t size)
+{
+	unmapped++;
+	for (size_t i = 0; i < size; i++)
+		not_wiped += ((const unsigned char *)bytes)[i] != 0;
+}
+
+START_TEST(memory_is_wiped_and_given_back)
+{
+	struct mayfly_value *value;
+
+	write_text("a", "canary");
+	faults.on_unmap = look_at_unmapped;
+	ck_assert_int_eq(mayfly_value_read("a", 0, &value, NULL), MAYFLY_OK);
+	ck_assert_uint_eq(unmapped, 0);
+	mayfly_value_free(value);
+	ck_assert_uint_eq(unmapped, 1);
+	faults.no_lock = true;
+	ck_assert_int_eq(mayfly_value_read("a", 0, &value, NULL), MAYFLY_NOT_LOCKED);
+	faults = (struct faults){ 0 };
+	ck_assert_uint_eq(unmapped, 2);
+	ck_assert_uint_eq(not_wiped, 0);
+}
+END_TEST
+
 static void truncate_once(void)
 {
 	faults.on_read = NULL;
@@ -415,6 +442,7 @@ static void add(TCase *cases)
 	tcase_add_test(cases, what_is_no_value_is_refused);
 	tcase_add_test(cases, memory_that_cannot_be_locked_is_refused_or_said);
 	tcase_add_test(cases, the_kernel_says_locked_and_not_dumped);
+	tcase_add_test(cases, memory_is_wiped_and_given_back);
 	tcase_add_loop_test(cases, a_file_that_changes_while_it_is_read_is_never_half, 0,
 		sizeof changes / sizeof changes[0]);
 	tcase_add_test(cases, zeros_that_vanish_are_no_value);

@@ -100,7 +100,8 @@ static const struct {
 		{ "present A 1" } },
 	{ "nothing has changed while it was away",
 		{ { "Watch", STEP_LAST,
-			  EVENT("present", "A", "1") "\1" EVENT("present", "B", "1") },
+			  EVENT("present", "A", "1") "\1" EVENT(
+				  "present", "B", "1") "\1" SYNCHRONISED },
 			{ "Watch", STEP_REPLY,
 				EVENT("present", "B", "1") "\1" EVENT("present", "A",
 					"1") "\1" SYNCHRONISED "\1" EVENT("rotated", "A", "2") } },

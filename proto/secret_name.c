@@ -88,7 +88,7 @@ int secret_reference_parse(
 	const char *slash = strchr(text, '/');
 	int r;
 
-	if (!slash)
+	if (!slash || slash == text || slash[1] == '\0')
 		return error_set(err, -EINVAL,
 			"'%s' is no secret: write SET/NAME, as in prod/db-password",
 			error_quote(shown, sizeof shown, text, length));
@@ -96,8 +96,11 @@ int secret_reference_parse(
 		return error_set(err, -EINVAL,
 			"SET/NAME of %zu bytes is longer than the limit of %d", length,
 			MAYFLY_REFERENCE_MAX);
-	if ((size_t)(slash - text) < sizeof reference.set)
-		memcpy(reference.set, text, (size_t)(slash - text));
+	if ((size_t)(slash - text) >= sizeof reference.set)
+		return error_set(err, -EINVAL, "the set in '%s' has %zu bytes, the limit is %d",
+			error_quote(shown, sizeof shown, text, length), (size_t)(slash - text),
+			MAYFLY_SET_NAME_MAX);
+	memcpy(reference.set, text, (size_t)(slash - text));
 	r = set_name_check(reference.set, err);
 	if (r < 0)
 		return r;

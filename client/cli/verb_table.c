@@ -193,7 +193,10 @@ static const struct verb_option status_options[] = {
 };
 
 static const struct verb_option audit_options[] = {
-	{ .name = "since", .argument = "TIME", .text = "from TIME on (RFC 3339 UTC)" },
+	{ .name = "since",
+		.argument = "TIME",
+		.text = "from TIME on: 2025-01-31T12:00:00Z, 2025-01-31, or so long ago: 90s, 15m, "
+			"8h, 30d" },
 	{ .name = "until", .argument = "TIME", .text = "before TIME" },
 	{ .name = "secret",
 		.argument = "SET/NAME",
@@ -258,7 +261,8 @@ static const struct verb verbs[] = {
 		.options = unlock_options,
 		.section = SECTION_STORE,
 		.description =
-			"Asks for a passphrase, or takes it from standard input or a file. Ends "
+			"Tries the host key file, where there is one; else asks for a passphrase, "
+			"or takes it from standard input or a file. Ends "
 			"with one line that starts every container that was refused while the "
 			"store was locked: the engine does not try again by itself.",
 		.example = "mayfly unlock\nmayfly unlock --recovery",
@@ -583,9 +587,11 @@ static const struct verb verbs[] = {
 		.words = "",
 		.options = audit_options,
 		.section = SECTION_INSIGHT,
-		.description = "One line for each record. Without any option at most the newest "
-			       "100. With --json --follow one JSON object a line.",
-		.example = "mayfly audit --secret prod/db-password --since 2025-01-01T00:00:00Z\n"
+		.description =
+			"When, how it ended, who, what, on what, and why; --json has everything. "
+			"Without any option at most the newest 100. With --json --follow one JSON "
+			"object a line.",
+		.example = "mayfly audit --secret prod/db-password --since 30d\n"
 			   "mayfly audit --refused --follow",
 		.run = audit_run },
 	{ .name = "audit verify",

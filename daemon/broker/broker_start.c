@@ -154,12 +154,9 @@ static void take_engines(struct service *service, const struct broker_birth *bir
 			.index = (unsigned)i,
 			.name = (char *)(uintptr_t)birth->engines[i],
 			.plugin_socket = BROKER_FD_ENGINES + 2 * (int)i,
-			.plugin_name = (char *)(uintptr_t) "",
 		};
 	for (size_t i = 0; i < MAYFLY_ENGINES_MAX; i++)
 		broker->leases.engine_pidfds[i] = -1;
-	for (size_t i = 0; i < birth->engines_count && i < broker->config->engines_count; i++)
-		broker->engines[i].plugin_name = broker->config->engines[i].plugin_name;
 }
 
 /* What needs root: locked memory, /proc and the cgroup tree held open. */
@@ -223,18 +220,18 @@ static int read_files(
 	struct broker_files files;
 	char problem[1200] = "";
 	int r = broker_files_read(birth->root, NULL, 0, &files, err);
+	const bool has_config = files.config != NULL;
 
 	if (r < 0) {
-
 		if (files.complaints.count > 0)
 			(void)complaints_to_error(&files.complaints, err);
 		(void)snprintf(problem, sizeof problem,
 			"nothing is granted: %s; mend it, then `mayfly policy reload`", err->text);
-		broker_files_done(&files);
-		r = broker_files_default(&files, err);
+		r = broker_files_complete(&files, err);
 	}
 	if (r == 0) {
 		broker_files_apply(broker, &files, NULL);
+		broker->born = has_config ? broker->config : NULL;
 		take_engines(service, birth);
 	}
 	if (problem[0])
@@ -243,10 +240,25 @@ static int read_files(
 	return r;
 }
 
+/* Nothing in it can be had again from elsewhere, but nothing of it is secret, either. */
+static int open_state(struct service *service, struct mayfly_error *err)
+{
+	struct mayfly_error why;
+	const int r = state_db_open(service->state_path, &service->broker.state, &why);
+
+	if (r == -EUCLEAN || r == -EBADMSG)
+		return error_set(err, r,
+			"%.600s. Move it away and start again; it holds no secret. Then make the "
+			"volumes again (`docker volume create -d mayfly NAME`, or `docker compose "
+			"up`) and restart the containers that use them",
+			why.text);
+	return r < 0 ? error_set(err, r, "%s", why.text) : 0;
+}
+
 static int open_files(struct service *service, struct mayfly_error *err)
 {
 	struct broker *broker = &service->broker;
-	int r = state_db_open(service->state_path, &broker->state, err);
+	int r = open_state(service, err);
 
 	if (r == 0)
 		r = store_open(service->state_path, broker->arena, &broker->store, err);
@@ -272,10 +284,12 @@ static void unlock_by_host_key(struct service *service)
 		log_notice("the store is locked; run `mayfly unlock`");
 		return;
 	}
-	if (store_unlock(broker->store, SLOT_HOST_KEY, &key, &err) < 0)
-		log_warning("unlock by /etc/mayfly/host.key: %s; run `mayfly unlock`", err.text);
-	else
+	if (store_unlock(broker->store, SLOT_HOST_KEY, &key, &err) < 0) {
+		(void)error_within(&err, "the host key file does not open the store");
+		broker_problem(broker, "host key", err.text);
+	} else {
 		upkeep_start(broker);
+	}
 }
 
 static int make_leases(

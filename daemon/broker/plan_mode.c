@@ -60,7 +60,7 @@ static bool find_user(const char *user, struct launch_plan *plan)
 	const unsigned long number = strtoul(user, &end, 10);
 	const struct passwd *entry;
 
-	if (user[0] && *end == '\0' && number > 0 && number < NOBODY) {
+	if (user[0] && *end == '\0' && number > 0 && number != NOBODY && number < UINT32_MAX) {
 		plan->uid = (uid_t)number;
 		plan->gid = (gid_t)number;
 		return true;

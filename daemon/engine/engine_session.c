@@ -144,7 +144,8 @@ static int open_files(void *context, struct mayfly_error *err)
 		return 0;
 	if (data_root[0] == '\0')
 		return error_set(err, -ENOTCONN,
-			"the engine's directory is not known: it has not answered yet");
+			"the engine has not answered Mayfly yet, so its directory is not known; "
+			"see `mayfly status`");
 	r = root_stat(session->place.root, data_root, &session->data_root);
 	if (r < 0)
 		return error_errno(err, r, "open the engine's directory '%s'", data_root);

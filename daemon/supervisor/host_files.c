@@ -128,8 +128,11 @@ static int open_key(const char *path, struct mayfly_error *err)
 	AUTO_FD fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat status;
 
+	if (fd < 0 && errno == ELOOP)
+		return error_set(
+			err, -ELOOP, "%s is a symbolic link; put the key itself there", path);
 	if (fd < 0)
-		return -errno;
+		return error_errno(err, -errno, "open %s", path);
 	if (fstat(fd, &status) != 0)
 		return error_errno(err, -errno, "look at %s", path);
 	if (!S_ISREG(status.st_mode) || status.st_uid != 0 || (status.st_mode & 077) != 0)

@@ -14,7 +14,8 @@
 
 #define PLUGIN_DIRECTORY "/run/docker/plugins"
 #define FIRST_PASSED_FD	 3
-#define BACKLOG		 128
+/* Engines connect without waiting: a full queue is an error for them, not a delay. */
+#define BACKLOG		 1024
 
 static int address_of(const char *directory, const char *name, struct sockaddr_un *address)
 {

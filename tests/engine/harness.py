@@ -75,6 +75,7 @@ class Engine:
         self.socket = self.directory / "docker.sock"
         self.data_root = self.directory / "data"
         self.exec_root = self.directory / "run"
+        self.plugins = set()  # volume drivers that are ours
         self.process = None
 
     def command(self):
@@ -147,8 +148,13 @@ class Engine:
         ids = self.docker("ps", "-aq", "--no-trunc").stdout.split()
         if ids:
             self.docker("rm", "-f", *ids, check=False)
-        for volume in self.docker("volume", "ls", "-q").stdout.split():
-            self.docker("volume", "rm", "-f", volume, check=False)
+
+    def remove_volumes(self):
+        # An engine lists the volumes of every plugin on the host: those of other tests are not ours to remove, and a plugin
+        # of theirs that was stopped on purpose would be waited for.
+        for driver in ("local", *self.plugins):
+            for volume in self.docker("volume", "ls", "-q", "-f", f"driver={driver}").stdout.split():
+                self.docker("volume", "rm", "-f", volume, check=False)
 
     def stop(self, how=signal.SIGTERM):
         if self.process and self.process.poll() is None:
@@ -162,6 +168,7 @@ class Engine:
 
     def close(self):
         everything = processes_below(self.process.pid) if self.process else []
+        # Volumes go with the directory; the engine would wait 15 s for a plugin that has ended.
         with contextlib.suppress(Exception):
             self.remove_containers()
         self.stop()
@@ -187,6 +194,8 @@ class Mayfly:
     def __init__(self, engines, plugin_names=("mayfly-test",), build=BUILD, environment="prod", wrapper=(), config=None):
         self.engines, self.plugin_names, self.build = engines, plugin_names, build
         self.wrapper = list(wrapper)
+        for engine, name in zip(engines, plugin_names):
+            engine.plugins.add(name)
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-root-"))
         self.root.chmod(0o755)
         self.environment = environment
@@ -345,6 +354,7 @@ class EngineCase(unittest.TestCase):
         cls.mayfly.start()
 
     def setUp(self):
+        self.addCleanup(self.engine.remove_volumes)
         self.addCleanup(self.engine.remove_containers)
 
     def volume(self, name="secrets", *options):

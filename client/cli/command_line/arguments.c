@@ -67,8 +67,7 @@ static int refuse_unknown_verb(
 		suggestion(hint, sizeof hint, word, names, count, ""));
 }
 
-/* "key" alone, or "key ad": names the verbs of the group. */
-static int refuse_group(
+int arguments_refuse_verb(
 	const struct verbs *verbs, const char *group, const char *second, struct mayfly_error *err)
 {
 	const size_t length = strlen(group);
@@ -103,7 +102,7 @@ static int parse_verb(struct parsing *p, struct mayfly_error *err)
 	if (!verb)
 		verb = verb_find(p->verbs, first);
 	if (!verb)
-		return refuse_group(p->verbs, first, second, err);
+		return arguments_refuse_verb(p->verbs, first, second, err);
 	p->arguments.verb = verb;
 	return 0;
 }

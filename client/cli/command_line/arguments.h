@@ -27,6 +27,11 @@ int arguments_parse(const struct verbs *verbs, const char *const *argv,
 	struct arguments *ret_arguments, struct mayfly_error *err);
 void arguments_done(struct arguments *arguments);
 
+/* CLI_ERROR_USAGE for FIRST and SECOND (or NULL), which name no verb: what it may have been. For
+ * the first word of a group ("key") the verbs of the group. */
+int arguments_refuse_verb(
+	const struct verbs *verbs, const char *first, const char *second, struct mayfly_error *err);
+
 /* The value of option NAME, the last one if it was given twice; NULL if it was not given.
  * NAME must be an option of the verb. */
 const char *argument_value(const struct arguments *arguments, const char *name);

@@ -25,11 +25,11 @@ static void print_section(const struct verbs *verbs, enum verb_section section)
 void help_print_overview(const struct verbs *verbs)
 {
 	say("mayfly: secrets that come to life when the right container opens them\n\n"
-	    "usage: mayfly VERB [options]      mayfly VERB --help explains one, with an example\n");
+	    "usage: mayfly VERB [options]    mayfly VERB --help explains one, with an example\n");
 	for (int section = 0; section < SECTION_COUNT; section++)
 		print_section(verbs, (enum verb_section)section);
-	say("\nEvery verb: --help, --json, --root DIR. Exit status: 0 done, 1 refused or failed,\n"
-	    "2 usage, 3 broker not reachable.\n");
+	say("\nEvery verb: --help, --json, --root DIR.\n"
+	    "Exit status: 0 done, 1 refused or failed, 2 usage, 3 broker not reachable.\n");
 }
 
 char *help_usage(const struct verb *verb)

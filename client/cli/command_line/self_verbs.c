@@ -25,9 +25,7 @@ static int find_asked(struct cli *cli, const struct verb **ret_verb, struct mayf
 	*ret_verb = verb_find(&verbs, name);
 	if (*ret_verb && !((*ret_verb)->flags & VERB_UNDESCRIBED))
 		return 0;
-	return error_set(err, CLI_ERROR_USAGE,
-		"there is no verb of that name\n`mayfly help` lists "
-		"them");
+	return arguments_refuse_verb(&verbs, words[0], words[1], err);
 }
 
 static void list_names(const struct verbs *verbs)

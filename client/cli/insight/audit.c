@@ -1,4 +1,6 @@
 #include "client/cli/command_line/arguments.h"
+#include "client/cli/insight/audit_line.h"
+#include "client/cli/insight/audit_time.h"
 #include "client/cli/insight/insight_verbs.h"
 #include "client/cli/operator/link.h"
 #include "client/cli/terminal/print.h"
@@ -9,47 +11,6 @@
 
 /* Without any filter: a person wants the newest, not a million. */
 #define NEWEST_DEFAULT 100
-
-/* Members that are for the chain, not for people; the others are printed as they come. */
-static bool is_for_people(const char *key)
-{
-	static const char *const others[] = { "seq", "mac", "epoch", "boot", "uptime_ms", "time",
-		"action" };
-
-	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-		if (strcmp(key, others[i]) == 0)
-			return false;
-	return true;
-}
-
-static void print_member(const char *key, json_t *value)
-{
-	AUTO_FREE char *text = NULL;
-
-	if (json_is_null(value))
-		return;
-	/* A word stands without quotes; everything else as JSON, so that it has one meaning. */
-	if (json_is_string(value) && !strpbrk(json_string_value(value), " \"\\=\t\n") &&
-		json_string_length(value) > 0) {
-		say(" %s=%s", key, json_string_value(value));
-		return;
-	}
-	text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-	say(" %s=%s", key, text ? text : "");
-}
-
-static void print_record(json_t *record)
-{
-	const char *key;
-	json_t *value;
-
-	say("%s %s", json_text(record, "time"), json_text(record, "action"));
-	json_object_foreach (record, key, value) {
-		if (is_for_people(key))
-			print_member(key, value);
-	}
-	say("\n");
-}
 
 /* What to do with the records of each reply. */
 struct audit_output {
@@ -74,7 +35,7 @@ static bool on_records(json_t *parameters, void *data)
 			/* A stream that takes nothing is noticed by print_finish(). */
 			(void)fprintf(stdout, "%s\n", line ? line : "{}");
 		} else {
-			print_record(record);
+			audit_line_print(record);
 		}
 	}
 	/* Who follows wants to see it now; a reader that is gone ends it. */
@@ -91,7 +52,8 @@ static void add_flag(json_t *parameters, const struct arguments *arguments, cons
 static int read_filters(
 	struct cli *cli, json_t **ret_parameters, bool *ret_by_default, struct mayfly_error *err)
 {
-	static const char *const texts[] = { "since", "until", "secret", "container", "action" };
+	static const char *const times[] = { "since", "until" };
+	static const char *const texts[] = { "secret", "container", "action" };
 	const struct arguments *given = cli->arguments;
 	bool is_filtered = argument_flag(given, "last") || argument_flag(given, "refused");
 	AUTO_JSON json_t *parameters = json_made(json_object());
@@ -100,6 +62,18 @@ static int read_filters(
 
 	if (r < 0)
 		return r;
+	for (size_t i = 0; i < sizeof times / sizeof times[0]; i++) {
+		const char *value = argument_value(given, times[i]);
+		char moment[AUDIT_TIME_SIZE];
+
+		if (!value)
+			continue;
+		is_filtered = true;
+		r = audit_time_read(times[i], value, time(NULL), moment, err);
+		if (r < 0)
+			return r;
+		(void)json_object_set_new(parameters, times[i], json_made(json_string(moment)));
+	}
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
 		const char *value = argument_value(given, texts[i]);
 
@@ -145,6 +119,17 @@ int audit_run(struct cli *cli, struct mayfly_error *err)
 	return CLI_DONE;
 }
 
+/* What is to be done is not what is to be done about a damaged secret. */
+static int refuse_tampered(struct mayfly_error *err)
+{
+	const struct mayfly_error found = *err;
+
+	return error_set(err, found.code,
+		"%.*s\nleave the audit files as they are, they are evidence; find out who can "
+		"write there",
+		(int)strcspn(found.text, "\n"), found.text);
+}
+
 int audit_verify_run(struct cli *cli, struct mayfly_error *err)
 {
 	AUTO_JSON json_t *reply = NULL;
@@ -154,14 +139,17 @@ int audit_verify_run(struct cli *cli, struct mayfly_error *err)
 			.method = "VerifyAudit", .timeout_ms = OPERATOR_PATIENT_MS },
 		&reply, err);
 
+	if (r == -EBADMSG)
+		return refuse_tampered(err);
 	if (r < 0)
 		return r;
 	if (cli->json)
 		return print_json(ptr_take(&reply));
 	first = json_text(reply, "first");
 	say_painted(PAINT_GOOD, "proved");
-	say(": %lld records are unchanged, complete and in order\n",
-		(long long)json_number(reply, "records"));
+	say(": %lld record%s unchanged, complete and in order\n",
+		(long long)json_number(reply, "records"),
+		json_number(reply, "records") == 1 ? " is" : "s are");
 	if (first[0])
 		say("        from %s to %s\n", first, json_text(reply, "last"));
 	say("head: %s\n", json_text(reply, "head"));

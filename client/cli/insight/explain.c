@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define LINE_WIDTH    80
-#define STEP_WIDTH    10
+#define STEP_WIDTH    15 /* "running posture" */
 #define EVIDENCE_LEFT (2 + 6 + STEP_WIDTH + 1)
 
 /* The words and colours of a step's outcome. */
@@ -50,9 +50,10 @@ static void print_decision(json_t *decision)
 	say_painted(refused ? PAINT_BAD : PAINT_GOOD, "%s", outcome);
 	say("\n  ");
 	say_wrapped(2, LINE_WIDTH, json_text(decision, "summary"));
-	say("  %s, engine %s\n  container %.12s, volume %s\n\n", json_text(decision, "time"),
-		json_text(decision, "engine"), json_text(decision, "container_id"),
-		json_text(decision, "volume"));
+	say("  %s, engine %s\n  ", json_text(decision, "time"), json_text(decision, "engine"));
+	if (json_text(decision, "container_id")[0])
+		say("container %.12s, ", json_text(decision, "container_id"));
+	say("volume %s\n\n", json_text(decision, "volume"));
 	json_array_foreach (json_object_get(decision, "steps"), i, step)
 		print_step(step);
 }

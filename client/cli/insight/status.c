@@ -22,9 +22,12 @@ static void print_engines(json_t *engines)
 		const char *version = json_text(engine, "version");
 		const char *detail = json_text(engine, "detail");
 
-		say("%-*s%s: %s%s%s%s%s\n", LEFT, title, json_text(engine, "name"),
+		AUTO_FREE char *text = text_format("%s: %s%s%s%s%s", json_text(engine, "name"),
 			json_text(engine, "state"), version[0] ? ", version " : "", version,
 			detail[0] ? "; " : "", detail);
+
+		say("%-*s", LEFT, title);
+		say_wrapped(LEFT, LINE_WIDTH, text);
 		title = "";
 	}
 }
@@ -50,7 +53,9 @@ static void print_status(json_t *status)
 	say("%-*s%s\n", LEFT, "broker", json_text(status, "version"));
 	say("%-*s", LEFT, "store");
 	say_painted(is_well ? PAINT_GOOD : PAINT_BAD, "%s", state);
-	say("%s%s\n", detail[0] ? "; " : "", detail);
+	say("%s", detail[0] ? "; " : "\n");
+	if (detail[0])
+		say_wrapped(LEFT, LINE_WIDTH - (unsigned)strlen(state) - 2, detail);
 	say("%-*s%s\n", LEFT, "environment", environment[0] ? environment : "(none)");
 	say("%-*s%lld, grants %lld\n", LEFT, "secrets", (long long)json_number(status, "secrets"),
 		(long long)json_number(status, "grants"));
@@ -58,8 +63,10 @@ static void print_status(json_t *status)
 		(long long)json_number(status, "armed"),
 		(long long)json_number(status, "released"));
 	print_engines(json_object_get(status, "engines"));
-	say("%-*s%lld records\n", LEFT, "audit", (long long)json_number(status, "audit_records"));
-	say("%-*shead %s\n", LEFT, "", json_text(status, "audit_head"));
+	say("%-*s%lld record%s, head\n", LEFT, "audit",
+		(long long)json_number(status, "audit_records"),
+		plural(json_number(status, "audit_records")));
+	say("%-*s%s\n", LEFT, "", json_text(status, "audit_head"));
 	print_list("refused", json_object_get(status, "refused_while_locked"), PAINT_BAD);
 	print_list("problem", json_object_get(status, "problems"), PAINT_BAD);
 }

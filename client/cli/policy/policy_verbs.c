@@ -62,8 +62,9 @@ static int tell_check(json_t *reply, bool against_running, struct mayfly_error *
 		return error_set(err, -EINVAL,
 			"%zu mistake%s in the policy\nit is not in force; what was loaded before "
 			"stays",
-			wrong, wrong == 1 ? "" : "s");
-	say("%lld grants, no mistakes\n", (long long)json_number(reply, "grants"));
+			wrong, plural((long long)wrong));
+	say("%lld grant%s, no mistakes\n", (long long)json_number(reply, "grants"),
+		plural(json_number(reply, "grants")));
 	if (against_running)
 		print_changes(json_object_get(reply, "changes"));
 	return CLI_DONE;
@@ -120,7 +121,7 @@ int policy_reload_run(struct cli *cli, struct mayfly_error *err)
 		return r;
 	if (cli->json)
 		return print_json(ptr_take(&reply));
-	say("configuration and policy are read: %lld grants\n",
-		(long long)json_number(reply, "grants"));
+	say("configuration and policy are read: %lld grant%s\n",
+		(long long)json_number(reply, "grants"), plural(json_number(reply, "grants")));
 	return CLI_DONE;
 }

@@ -28,8 +28,12 @@ static void print_secrets(json_t *secrets, bool removed)
 	json_array_foreach (secrets, i, secret) {
 		AUTO_FREE char *version = text_format("%lld", json_number(secret, "current"));
 		AUTO_FREE char *kept = text_format("%lld", json_number(secret, "versions"));
-		const char *cells[] = { json_text(secret, "name"), version, kept,
-			json_text(secret, removed ? "removed" : "changed") };
+		/* The broker's name for a record that does not open: it has no versions. */
+		const bool is_damaged = json_number(secret, "versions") == 0;
+		const char *cells[] = { json_text(secret, "name"), is_damaged ? "-" : version,
+			is_damaged ? "-" : kept,
+			is_damaged ? "damaged; see `mayfly doctor`"
+				   : json_text(secret, removed ? "removed" : "changed") };
 
 		columns_add(&columns, cells);
 	}

@@ -5,11 +5,6 @@
 #include "client/cli/terminal/prompt.h"
 #include "client/cli/terminal/text.h"
 
-static const char *plural(long long count)
-{
-	return count == 1 ? "" : "s";
-}
-
 static int confirm_purge(struct cli *cli, const char *name, struct mayfly_error *err)
 {
 	AUTO_FREE char *question =

@@ -29,6 +29,12 @@ const char *json_text(json_t *object, const char *name) __attribute__((returns_n
 /* The same as a number; 0 when absent. */
 json_int_t json_number(json_t *object, const char *name);
 
+/* "s" where COUNT things are more or less than one. */
+static inline const char *plural(long long count)
+{
+	return count == 1 ? "" : "s";
+}
+
 /* Lines that are told together. */
 struct text_list {
 	char **items;

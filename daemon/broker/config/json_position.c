@@ -129,6 +129,22 @@ static void complain_of_syntax(struct complaints *complaints, const char *file, 
 		"this is no valid JSON: %s", error->text);
 }
 
+/* jansson drops a zero byte behind a word or a number without a complaint; the second reading does
+ * not, and the two must agree on every place. */
+static bool has_zero_byte(
+	const char *file, const char *text, size_t length, struct complaints *complaints)
+{
+	const char *zero = length > 0 ? memchr(text, '\0', length) : NULL;
+	unsigned line = 1;
+
+	if (!zero)
+		return false;
+	for (const char *c = text; c < zero; c++)
+		line += *c == '\n';
+	complaint_add(complaints, file, line, NULL, "this is no valid JSON: a zero byte");
+	return true;
+}
+
 int json_document_parse(const char *file, const char *text, size_t length,
 	struct json_document *ret_document, struct complaints *complaints)
 {
@@ -137,6 +153,8 @@ int json_document_parse(const char *file, const char *text, size_t length,
 	json_error_t error = { 0 };
 	int r;
 
+	if (has_zero_byte(file, text, length, complaints))
+		return -EINVAL;
 	document.root = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
 	if (!document.root && failed_for_memory(&error))
 		return -ENOMEM;

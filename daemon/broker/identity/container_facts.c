@@ -111,12 +111,16 @@ static void read_volumes(struct reading *reading, struct container_facts *facts)
 
 static void read_state(struct reading *reading, struct container_facts *facts)
 {
+	int64_t pid;
+
 	facts->running = truth(reading, "running");
 	facts->announced = truth(reading, "announced");
 	facts->root_mounted = truth(reading, "root_mounted");
-	facts->pid = (pid_t)number(reading, "pid");
-	if ((facts->pid < 0 || (facts->running && facts->pid == 0)) && !reading->missing)
+	pid = number(reading, "pid");
+	/* A number that only looks like another process after it was cut to 32 bits is none. */
+	if ((pid < (facts->running ? 1 : 0) || pid > INT32_MAX) && !reading->missing)
 		reading->missing = "pid";
+	facts->pid = (pid_t)pid;
 	facts->started_at = json_string_value(json_object_get(reading->object, "started_at"));
 }
 

@@ -362,7 +362,11 @@ void lease_refuse(struct lease *lease, const char *why)
 	trail_add(lease_trail(lease), STEP_FAILED, action, "%s", why);
 	lease_audit(lease, action, "refused", why);
 	lease_save_decision(lease, "refused", why);
-	log_warning("%s: %s", lease_container_name(lease), why);
+	/* Who it was is not known when the engine could not say. */
+	if (lease_container_name(lease)[0])
+		log_warning("%s: %s", lease_container_name(lease), why);
+	else
+		log_warning("volume %s: %s", lease->volume, why);
 	lease_end(lease, why);
 }
 

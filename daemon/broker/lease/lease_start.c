@@ -40,8 +40,9 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 		lease->group = guard_shared_group(lease->context->guard);
 	lease->state = LEASE_RELEASED;
 	trail_add(lease_trail(lease), STEP_PASSED, "release",
-		"%zu files; the host path is empty again; opens of the container %s",
+		"%zu file%s; the host path is empty again; opens of the container %s",
 		lease->beginnings->plan.files_count,
+		lease->beginnings->plan.files_count == 1 ? "" : "s",
 		lease_keeps_guard(lease) ? "are asked for, each" : "cost nothing any more");
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");

@@ -51,7 +51,8 @@ static bool read_host_key(struct operator_job *job, struct secret *ret_key)
 	if (job->broker->host_key < 0 ||
 		secret_new(job->broker->arena, HOST_KEY_BYTES, ret_key, &err) < 0 ||
 		pread(job->broker->host_key, ret_key->bytes, HOST_KEY_BYTES, 0) != HOST_KEY_BYTES) {
-		job_fail(job, OPERATOR_ERROR("Failed"), "the host key file cannot be read");
+		job_fail(job, OPERATOR_ERROR("Failed"),
+			"there is no host key file, or it cannot be read");
 		return false;
 	}
 	return true;
@@ -136,14 +137,30 @@ void on_init(struct operator_job *job)
 	}
 }
 
+static bool is_given(const struct operator_job *job, const char *name)
+{
+	json_t *value = json_object_get(job->parameters, name);
+
+	return value && !json_is_null(value);
+}
+
+/* With the key that the caller gives, else with the host key file. */
+static enum slot_kind unlock_kind(const struct operator_job *job)
+{
+	if (is_given(job, "recovery_fd"))
+		return SLOT_RECOVERY;
+	return is_given(job, "passphrase_fd") ? SLOT_PASSPHRASE : SLOT_HOST_KEY;
+}
+
 static void run_unlock(struct operator_job *job)
 {
-	const enum slot_kind kind = json_is_integer(json_object_get(job->parameters, "recovery_fd"))
-					    ? SLOT_RECOVERY
-					    : SLOT_PASSPHRASE;
+	const enum slot_kind kind = unlock_kind(job);
 	struct mayfly_error err;
-	const int r = store_unlock(job->broker->store, kind, &job->input, &err);
+	int r;
 
+	if (kind == SLOT_HOST_KEY && !read_host_key(job, &job->input))
+		return;
+	r = store_unlock(job->broker->store, kind, &job->input, &err);
 	if (r < 0)
 		job_fail_store(job, r, &err);
 }
@@ -157,19 +174,22 @@ static void done_unlock(struct operator_job *job)
 	job->reply = json_pack("{s:O}", "waiting", broker->refused_while_locked);
 	json_decref(broker->refused_while_locked);
 	broker->refused_while_locked = json_array();
+	if (unlock_kind(job) == SLOT_HOST_KEY)
+		broker_problem(broker, "host key", NULL);
 	upkeep_start(broker);
 	broker_wake(broker);
 }
 
 void on_unlock(struct operator_job *job)
 {
-	const bool by_recovery = json_is_integer(json_object_get(job->parameters, "recovery_fd"));
+	const enum slot_kind kind = unlock_kind(job);
 
 	job->run = run_unlock;
 	job->done = done_unlock;
 	job->record = job_record(job, "unlock");
-	if (job_secret(job, by_recovery ? "recovery_fd" : "passphrase_fd",
-		    MAYFLY_PASSPHRASE_MAX_BYTES, &job->input))
+	if (kind == SLOT_HOST_KEY ||
+		job_secret(job, kind == SLOT_RECOVERY ? "recovery_fd" : "passphrase_fd",
+			MAYFLY_PASSPHRASE_MAX_BYTES, &job->input))
 		job_start(job);
 	else
 		job_finish(job);
@@ -239,6 +259,12 @@ static void run_add_slot(struct operator_job *job)
 		(void)job_give(job, "recovery_fd", &recovery);
 }
 
+static void done_add_host_key(struct operator_job *job)
+{
+	if (!job->error)
+		broker_problem(job->broker, "host key", NULL);
+}
+
 void on_add_slot(struct operator_job *job)
 {
 	const char *kind;
@@ -257,6 +283,7 @@ void on_add_slot(struct operator_job *job)
 			job_finish(job);
 		return;
 	case SLOT_HOST_KEY:
+		job->done = done_add_host_key;
 		broker_want_host_key(job->broker, on_host_key, job);
 		return;
 	case SLOT_RECOVERY:

@@ -2,6 +2,7 @@
 #include "daemon/broker/listen/operator_socket.h"
 
 #include "daemon/broker/provider/set_search.h"
+#include "proto/cleanup.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -13,6 +14,7 @@
 #define GENERATED_MAX_LENGTH 4096
 #define LIST_CHUNK	     200
 #define HISTORY_MAX	     MAYFLY_VERSIONS_KEPT_MAX
+#define NEAREST_AMONG	     20000 /* names: comparing more would take too long for a hint */
 
 static const char letters_and_digits[] =
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -29,6 +31,34 @@ static void start_with_reference(
 	if (action)
 		job->record = job_secret_record(job, action);
 	job_start(job);
+}
+
+/* The secret of the set that was probably meant, as SET/NAME; false when none is near. */
+static bool find_nearest(const struct operator_job *job, char nearest[MAYFLY_REFERENCE_MAX + 1])
+{
+	const char *set = job->reference.set, *found = NULL;
+	AUTO_FREE struct secret_info *list = NULL;
+	AUTO_FREE const char **names = NULL;
+	size_t count = 0, live = 0;
+
+	if (store_list(job->broker->store, set, &list, &count, NULL) < 0 || count > NEAREST_AMONG)
+		return false;
+	names = calloc(count + 1, sizeof *names);
+	for (size_t i = 0; names && i < count; i++)
+		if (list[i].removed_unix_s == 0 && list[i].versions > 0)
+			names[live++] = list[i].name;
+	found = names ? nearest_word(job->reference.name, names, live) : NULL;
+	return found && snprintf(nearest, MAYFLY_REFERENCE_MAX + 1, "%s/%s", set, found) > 0;
+}
+
+static void fail_secret(struct operator_job *job, int code, const struct mayfly_error *err)
+{
+	char nearest[MAYFLY_REFERENCE_MAX + 1];
+
+	if (code == -ENOENT && find_nearest(job, nearest))
+		job_fail_nearest(job, OPERATOR_ERROR("NotFound"), nearest, "%s", err->text);
+	else
+		job_fail_store(job, code, err);
 }
 
 static const char *outcome_name(enum put_outcome outcome)
@@ -152,7 +182,7 @@ static int add_set(
 
 	for (size_t i = 0; i < count; i++)
 		if ((!prefix || strncmp(list[i].name, prefix, strlen(prefix)) == 0) &&
-			(list[i].removed_unix_s == 0 || job_flag(job, "removed")))
+			(list[i].removed_unix_s != 0) == job_flag(job, "removed"))
 			(void)json_array_append_new(found, secret_to_json(set, &list[i]));
 	free(list);
 	return r;
@@ -241,6 +271,23 @@ static void describe_value(json_t *reply, const struct secret *value)
 	(void)json_object_set_new(reply, "is_text", json_boolean(is_text(value)));
 }
 
+/* The name is missing where it was looked for first; that it is not inherited comes second. */
+static void fail_show(struct operator_job *job, const struct set_search *search, int code,
+	const struct mayfly_error *err)
+{
+	struct mayfly_error missing;
+
+	if (code != -ENOENT) {
+		job_fail_store(job, code, err);
+		return;
+	}
+	(void)snprintf(job->reference.set, sizeof job->reference.set, "%s", search->names[0]);
+	(void)error_set(&missing, code, "there is no secret %s/%s%s", job->reference.set,
+		job->reference.name,
+		search->count > 1 ? ", and none of that name in what the set inherits" : "");
+	fail_secret(job, code, &missing);
+}
+
 /* In the set itself, or in what it inherits. */
 static void run_show(struct operator_job *job)
 {
@@ -260,7 +307,7 @@ static void run_show(struct operator_job *job)
 		r = store_get(
 			job->broker->store, &job->reference, VERSION_CURRENT, &value, NULL, &err);
 	if (r < 0) {
-		job_fail_store(job, r, &err);
+		fail_show(job, search, r, &err);
 		return;
 	}
 	job->reply =
@@ -314,7 +361,7 @@ static void run_history(struct operator_job *job)
 	}
 	job->reply = json_pack("{s:o}", "versions", array);
 	if (r < 0)
-		job_fail_store(job, r, &err);
+		fail_secret(job, r, &err);
 }
 
 void on_history(struct operator_job *job)
@@ -338,7 +385,7 @@ static void run_verify(struct operator_job *job)
 		job->broker->store, &job->reference, wanted_version(job), &stored, &version, &err);
 
 	if (r < 0)
-		job_fail_store(job, r, &err);
+		fail_secret(job, r, &err);
 	else
 		job->reply = json_pack("{s:b, s:I}", "same", secret_equal(&stored, &job->input),
 			"version", (json_int_t)version);
@@ -366,7 +413,7 @@ static void run_reveal(struct operator_job *job)
 		job->broker->store, &job->reference, wanted_version(job), &value, &version, &err);
 
 	if (r < 0)
-		job_fail_store(job, r, &err);
+		fail_secret(job, r, &err);
 	else if (job_give(job, "into_fd", &value))
 		job->reply = json_pack("{s:I}", "version", (json_int_t)version);
 }
@@ -392,7 +439,7 @@ static void run_remove(struct operator_job *job)
 		job->broker->store, &job->reference, job_flag(job, "purge"), &versions, &err);
 
 	if (r < 0)
-		job_fail_store(job, r, &err);
+		fail_secret(job, r, &err);
 	else
 		job->reply = json_pack("{s:I}", "versions", (json_int_t)versions);
 }
@@ -409,7 +456,7 @@ static void run_undelete(struct operator_job *job)
 	const int r = store_undelete(job->broker->store, &job->reference, &version, &err);
 
 	if (r < 0)
-		job_fail_store(job, r, &err);
+		fail_secret(job, r, &err);
 	else
 		job->reply = json_pack("{s:I}", "version", (json_int_t)version);
 }
@@ -433,7 +480,7 @@ static void run_keep(struct operator_job *job)
 	}
 	r = store_keep(job->broker->store, &job->reference, (uint32_t)keep, &destroyed, &err);
 	if (r < 0)
-		job_fail_store(job, r, &err);
+		fail_secret(job, r, &err);
 	else
 		job->reply = json_pack("{s:I}", "destroyed", (json_int_t)destroyed);
 }

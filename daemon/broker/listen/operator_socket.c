@@ -267,8 +267,7 @@ bool job_knows_set(struct operator_job *job, const char *set)
 		return true;
 	names = broker_set_names(job->broker->config, &count);
 	job_fail_nearest(job, OPERATOR_ERROR("UnknownSet"),
-		names ? nearest_word(set, names, count) : NULL,
-		"there is no set '%s'; `mayfly set list` shows them, `mayfly set create` makes one",
+		names ? nearest_word(set, names, count) : NULL, "there is no set '%s'",
 		error_quote(shown, sizeof shown, set, strlen(set)));
 	return false;
 }

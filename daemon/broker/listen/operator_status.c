@@ -231,8 +231,9 @@ static void check_config(const struct broker *broker, json_t *checks)
 		check(checks, "policy", "warning", "run `mayfly allow ...`",
 			"there is no grant: nobody gets anything");
 	else
-		check(checks, "policy", "ok", NULL, "%zu grants",
-			broker->leases.policy->grants_count);
+		check(checks, "policy", "ok", NULL, "%zu grant%s",
+			broker->leases.policy->grants_count,
+			broker->leases.policy->grants_count == 1 ? "" : "s");
 	if (broker->config->allow_reveal)
 		check(checks, "reveal", "warning",
 			"remove \"allow_reveal\" when it is not needed any more",

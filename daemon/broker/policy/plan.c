@@ -310,8 +310,9 @@ static void explain_user(const struct planning *planning)
 			show(why, facts->user_error));
 	else
 		trail_add(planning->trail, STEP_PASSED, "owner",
-			"the container's user '%s' is %u:%u%s", show(user, facts->user_text),
-			facts->uid, facts->gid,
+			"the container's user%s%s%s is %u:%u%s",
+			facts->user_text[0] ? " '" : ", not named,", show(user, facts->user_text),
+			facts->user_text[0] ? "'" : "", facts->uid, facts->gid,
 			facts->uid == 0 ? "; a program that drops root before it reads needs `uid` "
 					  "in the grant"
 					: "");
@@ -398,8 +399,8 @@ int plan_build(const struct matched_grants *grants, const struct policy_question
 		plan_done(&planning.plan);
 		return r;
 	}
-	trail_add(trail, STEP_PASSED, "files", "%zu files for %s", planning.plan.files_count,
-		grants->who);
+	trail_add(trail, STEP_PASSED, "files", "%zu file%s for %s", planning.plan.files_count,
+		planning.plan.files_count == 1 ? "" : "s", grants->who);
 	planning.plan.policy = policy_ref(grants->policy);
 	*ret_plan = planning.plan;
 	return 0;

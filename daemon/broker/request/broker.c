@@ -69,25 +69,25 @@ const char **broker_set_names(const struct config *config, size_t *ret_count)
 	return names;
 }
 
-/* What this process was born with and cannot change. */
-static void note_restart_needed(
-	const struct broker *broker, const struct config *config, json_t *restart_needed)
+static bool is_same_engine(const struct config_engine *a, const struct config_engine *b)
 {
-	bool is_same = config->engines_count == broker->engines_count;
+	return strcmp(a->name, b->name) == 0 && strcmp(a->plugin_name, b->plugin_name) == 0 &&
+	       strcmp(a->socket, b->socket) == 0 && strcmp(a->exec_root, b->exec_root) == 0;
+}
 
-	for (size_t i = 0; is_same && i < broker->engines_count; i++)
-		is_same =
-			strcmp(config->engines[i].name, broker->engines[i].name) == 0 &&
-			strcmp(config->engines[i].plugin_name, broker->engines[i].plugin_name) ==
-				0 &&
-			strcmp(config->engines[i].socket, broker->config->engines[i].socket) == 0 &&
-			strcmp(config->engines[i].exec_root,
-				broker->config->engines[i].exec_root) == 0;
+/* What mayflyd and this process were started with and cannot change. */
+static void note_restart_needed(
+	const struct config *born, const struct config *config, json_t *restart_needed)
+{
+	bool is_same = config->engines_count == born->engines_count;
+
+	for (size_t i = 0; is_same && i < born->engines_count; i++)
+		is_same = is_same_engine(&config->engines[i], &born->engines[i]);
 	if (!is_same)
 		(void)json_array_append_new(restart_needed, json_string("engines"));
-	if (strcmp(config->user, broker->config->user) != 0)
+	if (strcmp(config->user, born->user) != 0)
 		(void)json_array_append_new(restart_needed, json_string("user"));
-	if (strcmp(config->operator_group, broker->config->operator_group) != 0)
+	if (strcmp(config->operator_group, born->operator_group) != 0)
 		(void)json_array_append_new(restart_needed, json_string("operator_group"));
 }
 
@@ -112,12 +112,13 @@ int broker_files_read(const char *root, const struct policy_text *texts, size_t 
 		root, sets, sets_count, &files->policy, &files->complaints, &files->notes, err);
 }
 
-int broker_files_default(struct broker_files *files, struct mayfly_error *err)
+int broker_files_complete(struct broker_files *files, struct mayfly_error *err)
 {
-	int r;
+	int r = 0;
 
-	*files = (struct broker_files){ 0 };
-	r = config_parse("mayflyd.json", "{}", 2, &files->config, &files->complaints);
+	complaints_done(&files->complaints);
+	if (!files->config)
+		r = config_parse("mayflyd.json", "{}", 2, &files->config, &files->complaints);
 	if (r == 0)
 		r = policy_parse(
 			NULL, 0, NULL, 0, &files->policy, &files->complaints, &files->notes);
@@ -147,9 +148,10 @@ void broker_problem(struct broker *broker, const char *what, const char *text)
 void broker_files_apply(struct broker *broker, struct broker_files *files, json_t *restart_needed)
 {
 	broker_problem(broker, "files", NULL);
-	if (broker->config)
-		note_restart_needed(broker, files->config, restart_needed);
-	config_free(broker->config);
+	if (broker->born && restart_needed)
+		note_restart_needed(broker->born, files->config, restart_needed);
+	if (broker->config != broker->born)
+		config_free(broker->config);
 	broker->config = ptr_take(&files->config);
 	broker->leases.sources.config = broker->config;
 	if (broker->leases.policy)

@@ -25,7 +25,6 @@ struct broker_engine {
 	struct broker *broker;
 	unsigned index;
 	char *name;
-	char *plugin_name;
 	int plugin_socket; /* listening */
 	bool was_synchronised;
 };
@@ -37,6 +36,7 @@ struct broker {
 	struct deadline waking;
 	char *root; /* "" or the directory below which everything of ours is */
 	struct config *config;
+	struct config *born; /* what this process was started with; NULL: it could not be read */
 	struct arena *arena;
 	struct store *store;
 	struct state_db *state;
@@ -80,11 +80,12 @@ struct broker_files {
 int broker_files_read(const char *root, const struct policy_text *texts, size_t count,
 	struct broker_files *files, struct mayfly_error *err);
 void broker_files_done(struct broker_files *files);
-/* What an empty configuration and policy mean: nothing is granted. */
-int broker_files_default(struct broker_files *files, struct mayfly_error *err);
+/* Completes what broker_files_read() could not use: an empty policy, which grants nothing, and an
+ * empty configuration unless FILES has one. */
+int broker_files_complete(struct broker_files *files, struct mayfly_error *err);
 
-/* Puts FILES (taken over) into force. RESTART_NEEDED gets the names of changed keys that only a
- * restart of mayflyd does. */
+/* Puts FILES (taken over) into force. RESTART_NEEDED (NULL: nobody asks) gets the names of keys
+ * that have changed since this process was born and that only a restart of mayflyd does. */
 void broker_files_apply(struct broker *broker, struct broker_files *files, json_t *restart_needed);
 
 /* TEXT stands in `mayfly status` and `doctor` as what is wrong with WHAT; NULL: it is right again.

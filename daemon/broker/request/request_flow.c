@@ -203,7 +203,8 @@ static void on_fetched(
 		return;
 	}
 	trail_add(lease_trail(request->lease), STEP_PASSED, "values",
-		"%zu values fetched and held sealed", fetched->used->count);
+		"%zu value%s fetched and held sealed", fetched->used->count,
+		fetched->used->count == 1 ? "" : "s");
 	lease_set_plan(request->lease, &request->plan, fetched);
 	arm(request);
 }

@@ -70,12 +70,25 @@ int db_failed(struct db *db, int result, const char *doing, struct mayfly_error 
 {
 	const int code = errno_of(db->handle, result);
 
-	if (code == -EBUSY)
-		return error_set(err, code,
-			"%s in '%s': another process has it open (a second broker?)", doing,
-			db->path);
-	return error_errno(err, code ? code : -EIO, "%s in '%s': %s", doing, db->path,
-		db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(result));
+	const char *says = db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(result);
+
+	switch (code) {
+	case -EBUSY:
+		says = "another process has it open (a second broker?)";
+		break;
+	case -ENOSPC:
+		says = "the disk is full";
+		break;
+	case -EACCES:
+		says = "permission denied; it must belong to the user who owns its directory";
+		break;
+	case -EUCLEAN:
+		break;
+	default:
+		return error_errno(
+			err, code ? code : -EIO, "%s in '%s': %s", doing, db->path, says);
+	}
+	return error_set(err, code, "%s in '%s': %s", doing, db->path, says);
 }
 
 sqlite3_stmt *db_statement(struct db *db, size_t index)

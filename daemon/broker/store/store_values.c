@@ -223,9 +223,8 @@ static int decide_put(const struct vault *vault, struct head *head, const struct
 	if (r < 0 && !(r == -EBADMSG && stage))
 		return r;
 	if (!is_same && !stage)
-		return error_set(err, -EEXIST,
-			"%s/%s has another value: stage this one to replace it", head->row.set,
-			head->name);
+		return error_set(
+			err, -EEXIST, "%s/%s has another value already", head->row.set, head->name);
 	*ret_outcome = is_same ? PUT_UNCHANGED : PUT_STAGED;
 	return 0;
 }

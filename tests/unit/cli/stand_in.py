@@ -243,6 +243,9 @@ class Bench:
         calls, self.broker.calls = self.broker.calls, []
         return calls
 
+    def methods(self):
+        return [call.method for call in self.calls()]
+
     def expect(self, name, condition, detail=""):
         self.done += 1
         problems, self.broker.problems = self.broker.problems, []

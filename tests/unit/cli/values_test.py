@@ -128,14 +128,14 @@ def check_reveal():
 
 def check_passphrases():
     bench.broker.secrets = [b"canary-pass", RECOVERY_KEY]
-    bench.broker.replies = {"Unlock": {"waiting": []}, "AddSlot": {"slot": SLOT}}
+    bench.broker.replies = {"Unlock": {"waiting": []}, "AddSlot": {"slot": SLOT}, "ListSlots": {"slots": [{**SLOT, "kind": "passphrase"}]}}
     for words, parameter in ((["unlock"], "passphrase_fd"), (["unlock", "--recovery"], "recovery_fd"), (["key", "add", "passphrase"], "passphrase_fd")):
         result = bench.run(*words, stdin=b"canary-pass\n")
         bench.expect(f"{words}", bench.calls()[-1].brought == {parameter: b"canary-pass"} and b"canary" not in result.stdout + result.stderr, result)
     result = bench.run("unlock", stdin=b"x" * 1025)
-    bench.expect("a passphrase that is too long", result.returncode == 1 and b"1024 bytes" in result.stderr and not bench.calls(), result)
+    bench.expect("a passphrase that is too long", result.returncode == 1 and b"1024 bytes" in result.stderr and bench.methods() == ["ListSlots"], result)
     result = bench.run("unlock", stdin=b"")
-    bench.expect("an empty passphrase", result.returncode == 1 and b"passphrase is empty" in result.stderr and not bench.calls(), result)
+    bench.expect("an empty passphrase", result.returncode == 1 and b"passphrase is empty" in result.stderr and bench.methods() == ["ListSlots"], result)
 
 
 def check_recovery_key():

@@ -13,6 +13,7 @@ TIME = "2025-01-02T03:04:05Z"
 SECRET = {"name": "prod/a", "current": 3, "versions": 2, "changed": TIME, "removed": None}
 SHOW = {"secret": SECRET, "found_in": "common", "keep": 10, "bytes": 32, "lines": 1, "final_newline": False, "is_text": True}
 SLOTS = {"slots": [{"id": 1, "kind": "host_key", "created": TIME}, {"id": 2, "kind": "recovery", "created": TIME}]}
+BY_PASSPHRASE = {"slots": [{"id": 3, "kind": "passphrase", "created": TIME}]}
 STATUS = {
     "version": "0.1.0", "state": "unlocked", "detail": "", "environment": "prod", "secrets": 12, "grants": 3, "armed": 1,
     "released": 4, "refused_while_locked": [], "audit_records": 99, "audit_head": "ab" * 32, "problems": [],
@@ -35,7 +36,24 @@ SETS = {"environment": "prod", "sets": [
     {"name": "prod", "provider": "store", "inherits": ["common"], "secrets": 7, "is_environment": True},
     {"name": "common", "provider": "store", "inherits": [], "secrets": 0, "is_environment": False}]}
 GRANT = {"name": "shop-web", "match": {"compose.project": "shop"}, "secrets": [{"name": "a", "as": "b", "uid": 5}], "guard": "always"}
-RECORD = {"seq": 1, "time": TIME, "action": "release", "container": "shop-web-1", "why": "a b", "n": 2, "mac": "cc"}
+RECORD = {"seq": 1, "time": "2025-01-02T03:04:05.678Z", "boot": "b", "uptime_ms": 1, "epoch": 1, "action": "release", "decision": "granted",
+          "engine": "docker", "container": "shop-web-1", "container_id": CONTAINER_ID, "volume": "shop_secrets", "mount_id": "ab" * 32,
+          "grants": ["shop-web", "shop-all"], "image_id": "sha256:ab", "mac": "cc", "secrets": [
+              {"path": "a", "set": "prod", "name": "a", "version": 3}, {"path": "b", "set": "prod", "name": "a", "version": 3},
+              {"path": "c", "set": "common", "name": "c", "version": 1}]}
+# What a person reads of a record: who did what to what, how it ended, why. Columns 1 to 31 are time and outcome.
+LEFT = " " * 31
+READ = [
+    (RECORD, f"{TIME}  granted  shop-web-1 (0123456789ab): release shop_secrets:\n{LEFT}prod/a version 3, common/c version 1, by grant\n"
+             f"{LEFT}shop-web and shop-all\n"),
+    ({"time": TIME, "action": "put", "decision": "refused", "set": "prod", "name": "a", "actor": {"kind": "operator", "uid": 0, "gid": 0, "pid": 9},
+      "reason": "prod/a has another value already"}, f"{TIME}  refused  root: put prod/a\n{LEFT}prod/a has another value already\n"),
+    ({"time": TIME, "action": "lock", "decision": "granted", "actor": {"kind": "operator", "uid": 0, "gid": 0, "pid": 9, "login_uid": 4242}},
+     f"{TIME}  granted  uid 4242 as root: lock\n"),
+    ({"time": TIME, "action": "audit-cut", "decision": "done", "bytes": 12}, f"{TIME}  done     mayfly: audit-cut, bytes 12\n"),
+    ({"time": TIME, "action": "open", "decision": "refused", "container": "x\x1b[31m", "reason": "a\nfalse line"},
+     f"{TIME}  refused  x?[31m: open\n{LEFT}a false line\n"),
+]
 CHECKS = [
     {"name": "kernel", "outcome": "ok", "text": "6.18", "advice": None},
     {"name": "swap", "outcome": "warning", "text": "swap is on", "advice": "encrypt it"},
@@ -45,7 +63,9 @@ POLICY = {"grants": 3, "complaints": [], "notes": [{"where": "a.json:3", "text":
 
 # verb, words, answers, (method, parameters) of the last call, what standard output has, exit status, JSON that differs from the answer
 ROWS = [
-    ("unlock", ["unlock"], {"Unlock": {"waiting": ["web-1", "db-1"]}}, ("Unlock", {"passphrase_fd": 0}), "docker start web-1 db-1", 0, None),
+    ("unlock", ["unlock"], {"ListSlots": BY_PASSPHRASE, "Unlock": {"waiting": ["web-1", "db-1"]}}, ("Unlock", {"passphrase_fd": 0}),
+     "docker start web-1 db-1", 0, None),
+    ("unlock", ["unlock"], {"ListSlots": SLOTS, "Unlock": {"waiting": []}}, ("Unlock", {}), "unlocked", 0, None),
     ("unlock", ["unlock", "--recovery"], {"Unlock": {"waiting": []}}, ("Unlock", {"recovery_fd": 0}), "unlocked", 0, None),
     ("lock", ["lock"], {"Lock": {}}, ("Lock", {}), "locked", 0, None),
     ("key list", ["key", "list"], {"ListSlots": SLOTS}, ("ListSlots", {}), "host-key", 0, None),
@@ -97,7 +117,8 @@ ROWS = [
     ("status", ["status", "--check"], {"Status": {**STATUS, "problems": ["audit is slow"]}}, ("Status", {}), "MAYFLY WARNING - unlocked: audit is slow", 1, None),
     ("status", ["status", "--check"], {"Status": {**STATUS, "state": "locked", "detail": "since boot"}}, ("Status", {}), "MAYFLY CRITICAL - locked", 2, None),
     ("audit", ["audit"], {"ReadAudit": Stream([{"records": [RECORD]}, {"records": [RECORD]}])}, ("ReadAudit", {"last": 100}),
-     f'{TIME} release container=shop-web-1 why="a b" n=2', 0, {"records": [RECORD, RECORD]}),
+     READ[0][1] * 2, 0, {"records": [RECORD, RECORD]}),
+    *[("audit", ["audit"], {"ReadAudit": {"records": [record]}}, ("ReadAudit", {"last": 100}), text, 0, None) for record, text in READ],
     ("audit", ["audit", "--secret", "prod/a", "--refused", "--since", TIME, "--last", "5"], {"ReadAudit": {"records": []}},
      ("ReadAudit", {"secret": "prod/a", "refused": True, "since": TIME, "last": 5}), "", 0, {"records": []}),
     ("audit verify", ["audit", "verify"], {"VerifyAudit": {"records": 9, "first": TIME, "last": TIME, "head": "ab"}}, ("VerifyAudit", {}), "not proved", 0, None),

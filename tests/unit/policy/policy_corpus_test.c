@@ -19,6 +19,7 @@ static const struct {
 	{ "something behind the end", "syntax-behind", 2, "end of file expected", NULL },
 	{ "a file that was cut", "syntax-cut", 4, "no valid JSON", NULL },
 	{ "bytes that are not UTF-8", "syntax-latin1", 2, "unable to decode byte 0xe4", NULL },
+	{ "a zero byte behind a word", "syntax-zero-byte", 3, "a zero byte", NULL },
 	{ "a list at the top", "root-list", 1, "the file must be an object, not a list", NULL },
 	{ "no list of grants", "no-grants", 1, "a policy file needs the key 'grants'", NULL },
 	{ "grants that are no list", "grants-object", 2, "'grants' must be a list, not an object",

@@ -239,7 +239,7 @@ START_TEST(a_killed_init_leaves_a_whole_store_or_none)
 	struct fixture f;
 
 	fixture_begin_store(&f);
-	takes_us = now_us() - takes_us;
+	takes_us = (now_us() - takes_us) * 3 / 2;
 	fixture_close(&f);
 	ck_assert_int_eq(unlink(fixture_path(&f, "store.db")), 0);
 	memcpy(host_key, f.host_key.bytes, sizeof host_key);
@@ -253,7 +253,7 @@ START_TEST(a_killed_init_leaves_a_whole_store_or_none)
 		if (child == 0)
 			init_in_child(&f, host_key, pipe_fds[1]);
 		ck_assert_int_eq(read(pipe_fds[0], &byte, 1), 1);
-		usleep(randombytes_uniform(takes_us + takes_us / 2));
+		usleep(randombytes_uniform(takes_us));
 		kill(child, SIGKILL);
 		ck_assert_int_eq(waitpid(child, &status, 0), child);
 		close(pipe_fds[0]);
@@ -261,10 +261,13 @@ START_TEST(a_killed_init_leaves_a_whole_store_or_none)
 		fixture_open(&f);
 		if (store_state(f.store, NULL) == STORE_UNINITIALISED) {
 			none++;
+			/* The machine may be slower than it was: later, until some are whole. */
+			takes_us += takes_us / 4;
 			fixture_close(&f);
 			continue;
 		}
 		whole++;
+		takes_us -= takes_us / 5;
 		MUST(store_unlock(f.store, SLOT_HOST_KEY, &f.host_key, err));
 		MUST(store_verify(f.store, &(uint64_t){ 0 }, err));
 		fixture_close(&f);

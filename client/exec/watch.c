@@ -57,7 +57,8 @@ static bool is_passing(const struct mayfly_failure *failure, bool *is_said)
 		*is_said = false;
 		return true;
 	}
-	if (failure->status != MAYFLY_NOT_REACHABLE && failure->status != MAYFLY_TOO_MUCH)
+	if (failure->status != MAYFLY_NOT_REACHABLE && failure->status != MAYFLY_NOT_YET &&
+		failure->status != MAYFLY_TOO_MUCH)
 		return false;
 	/* A directory that is not there is a mount that will not come. */
 	if (failure->advice[0])

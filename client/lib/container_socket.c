@@ -172,7 +172,7 @@ enum mayfly_status mayfly_request(struct mayfly *mayfly, const struct mayfly_wan
 	static const struct mayfly_wanted everything;
 	const struct wanted_until until = { .wanted = wanted ? wanted : &everything,
 		.wait_end = deadline_in(wanted ? (int)wanted->wait_ms : 0) };
-	const struct call call = { "Request", write_request, &until };
+	const struct call call = { "Request", write_request, &until, &until.wait_end };
 	MAYFLY_CLEANUP(reply_done) struct reply reply = { 0 };
 	enum mayfly_status status = check_wanted(until.wanted, failure);
 
@@ -194,7 +194,7 @@ static void write_release(const struct call *call, int left_ms, struct text_buff
 enum mayfly_status mayfly_release(
 	struct mayfly *mayfly, const char *lease, int timeout_ms, struct mayfly_failure *failure)
 {
-	const struct call call = { "Release", write_release, lease };
+	const struct call call = { "Release", write_release, lease, NULL };
 	MAYFLY_CLEANUP(reply_done) struct reply reply = { 0 };
 
 	if (!lease || !is_name(lease))
@@ -206,7 +206,7 @@ enum mayfly_status mayfly_release(
 enum mayfly_status mayfly_whoami(struct mayfly *mayfly, int timeout_ms,
 	struct mayfly_identity **ret_identity, struct mayfly_failure *failure)
 {
-	const struct call call = { "WhoAmI", write_nothing, NULL };
+	const struct call call = { "WhoAmI", write_nothing, NULL, NULL };
 	MAYFLY_CLEANUP(reply_done) struct reply reply = { 0 };
 	enum mayfly_status status = make(mayfly, &call, timeout_ms, &reply, failure);
 

@@ -174,8 +174,16 @@ static enum outcome on_error(struct mayfly_watch *watch, const struct reply *rep
 
 	if (reply_is_error(reply, "EchoRequired"))
 		return send_echo(watch, reply);
-	if (reply_failure(reply, "Watch", &watch->failure) != MAYFLY_TOO_MUCH)
+	switch (reply_failure(reply, "Watch", &watch->failure)) {
+	case MAYFLY_TOO_MUCH:
+		break;
+	case MAYFLY_NOT_YET:
+		/* A broker that is being started: as good as none. */
+		disconnect(watch);
+		return GO_ON;
+	default:
 		return disconnect_and_fail(watch);
+	}
 	wait_ms = watch->failure.retry_after_ms < RETRY_AFTER_MAX_MS
 			  ? (int)watch->failure.retry_after_ms
 			  : RETRY_AFTER_MAX_MS;
@@ -273,7 +281,8 @@ static enum outcome receive(struct mayfly_watch *watch, struct told *ret_told)
 		return on_broken(watch, r);
 	if (reply_read(text, length, &reply, &watch->failure) != MAYFLY_OK)
 		return disconnect_and_fail(watch);
-	watch->failed_tries = 0;
+	if (!reply.error)
+		watch->failed_tries = 0;
 	return on_reply(watch, &reply, ret_told);
 }
 

@@ -151,6 +151,10 @@ func (c *connection) call(method string, arguments any, more bool) (*parameters,
 // mayComeBack tells whether a broker that is being started again can be the reason of err. A directory that is not there
 // is a mount that will not come.
 func mayComeBack(err error) bool {
+	var f *failure
+	if errors.As(err, &f) {
+		return f.name() == "NotYet"
+	}
 	if _, missing := os.Stat(filepath.Dir(socketPath())); missing != nil {
 		return false
 	}

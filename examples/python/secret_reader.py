@@ -73,16 +73,19 @@ class Connection:
 
 
 def persistently(attempt, seconds=float("inf")):
-    """ATTEMPT's result; again when the broker goes away in between, as it does when it is started again."""
+    """ATTEMPT's result; again when the broker goes away in between, or says that it is being started."""
     end = time.monotonic() + seconds
     while True:
         try:
             return attempt()
+        except Failure as failure:
+            if failure.name != "NotYet" or time.monotonic() > end:
+                raise
         except (ConnectionError, FileNotFoundError, BlockingIOError) as error:
             # A directory that is not there is a mount that will not come.
             if time.monotonic() > end or not os.path.isdir(os.path.dirname(SOCKET)):
                 raise SystemExit(f"{SOCKET}: {error}") from error
-            time.sleep(random.uniform(0.1, 0.5))
+        time.sleep(random.uniform(0.1, 0.5))
 
 
 def request():

@@ -21,7 +21,8 @@
  *             parent's.
  *   Time      Functions that wait take TIMEOUT_MS, milliseconds on CLOCK_MONOTONIC: 0 does not
  *             wait, negative has no end. Within that time a connection that the broker has closed
- *             is opened again, and a call that came too often is repeated.
+ *             is opened again, a broker that is being started is waited for, and a call that came
+ *             too often is repeated.
  *   Signals   A signal handler interrupts nothing (EINTR is retried); SIGPIPE is never raised.
  *   Exec      Descriptors are close-on-exec.
  *   Strings   UTF-8, and end in a NUL. A string that a function returns belongs to the object that
@@ -79,11 +80,13 @@ MAYFLY_API void mayfly_close(struct mayfly *mayfly);
  * what is delivered already. WANTED is only read. The broker's wait ends a little before TIMEOUT_MS
  * does, so that its reason arrives. The caller owns *RET_DELIVERY until mayfly_delivery_free().
  * When a connection ends before the answer, the call is repeated: what the first attempt has
- * delivered is then reported as not new. Blocks for at most TIMEOUT_MS. Errors, in *FAILURE too:
- * MAYFLY_INVALID_ARGUMENT (text that is no UTF-8, over 128 names, a wait over MAYFLY_WAIT_MAX_MS),
- * MAYFLY_NOT_ATTESTED, MAYFLY_REFUSED, MAYFLY_NOT_YET, MAYFLY_NO_TARGET, MAYFLY_TOO_MUCH (it may
- * come again only after TIMEOUT_MS), MAYFLY_FAILED, MAYFLY_BAD_REPLY, MAYFLY_NOT_REACHABLE,
- * MAYFLY_TIMED_OUT, MAYFLY_NO_MEMORY. Source: proto/org.mayfly.Container.varlink, Request. */
+ * delivered is then reported as not new.
+ * Blocks for at most TIMEOUT_MS. Errors, in *FAILURE too: MAYFLY_INVALID_ARGUMENT (text that is no
+ * UTF-8, over 128 names, a wait over MAYFLY_WAIT_MAX_MS), MAYFLY_NOT_ATTESTED, MAYFLY_REFUSED,
+ * MAYFLY_NOT_YET (also from a broker that is being started, unless there is a wait),
+ * MAYFLY_NO_TARGET, MAYFLY_TOO_MUCH (it may come again only after TIMEOUT_MS), MAYFLY_FAILED,
+ * MAYFLY_BAD_REPLY, MAYFLY_NOT_REACHABLE, MAYFLY_TIMED_OUT, MAYFLY_NO_MEMORY.
+ * Source: proto/org.mayfly.Container.varlink, Request. */
 MAYFLY_API enum mayfly_status mayfly_request(struct mayfly *mayfly,
 	const struct mayfly_wanted *wanted, int timeout_ms, struct mayfly_delivery **ret_delivery,
 	struct mayfly_failure *failure);
@@ -92,8 +95,7 @@ MAYFLY_API enum mayfly_status mayfly_request(struct mayfly *mayfly,
  * that came as a volume stays until the container stops. When a connection ends before the answer,
  * the call is repeated, and MAYFLY_NOT_RELEASABLE may mean that the first attempt has done it.
  * Blocks for at most TIMEOUT_MS. Errors, in *FAILURE too: MAYFLY_NOT_RELEASABLE (no such lease of
- * this container, or one that it may not end), and those of mayfly_request() but MAYFLY_NOT_YET and
- * MAYFLY_NO_TARGET.
+ * this container, or one that it may not end), and those of mayfly_request() but MAYFLY_NO_TARGET.
  * Source: proto/org.mayfly.Container.varlink, Release. */
 MAYFLY_API enum mayfly_status mayfly_release(
 	struct mayfly *mayfly, const char *lease, int timeout_ms, struct mayfly_failure *failure);
@@ -101,7 +103,7 @@ MAYFLY_API enum mayfly_status mayfly_release(
 /* Asks over MAYFLY what the broker believes about this process, and how it knows it. The caller
  * owns *RET_IDENTITY until mayfly_identity_free().
  * Blocks for at most TIMEOUT_MS. Errors, in *FAILURE too: those of mayfly_request() but
- * MAYFLY_NOT_YET and MAYFLY_NO_TARGET.
+ * MAYFLY_NO_TARGET.
  * Source: proto/org.mayfly.Container.varlink, WhoAmI. */
 MAYFLY_API enum mayfly_status mayfly_whoami(struct mayfly *mayfly, int timeout_ms,
 	struct mayfly_identity **ret_identity, struct mayfly_failure *failure);

@@ -39,8 +39,8 @@ MAYFLY_API int mayfly_watch_descriptor(const struct mayfly_watch *watch);
 /* The next change that WATCH knows of: *RET_EVENT, and *RET_DELIVERY as it is since, which the
  * caller owns until mayfly_delivery_free().
  * Blocks for at most TIMEOUT_MS. Errors, in *FAILURE too: MAYFLY_TIMED_OUT (no change),
- * MAYFLY_NOT_REACHABLE (not connected at the end of the time), MAYFLY_NOT_ATTESTED, MAYFLY_REFUSED,
- * MAYFLY_NOT_YET, MAYFLY_TOO_MUCH, MAYFLY_FAILED, MAYFLY_BAD_REPLY, MAYFLY_NO_MEMORY,
+ * MAYFLY_NOT_REACHABLE, MAYFLY_NOT_YET, MAYFLY_TOO_MUCH (there was no watch yet at the end of the
+ * time), MAYFLY_NOT_ATTESTED, MAYFLY_REFUSED, MAYFLY_FAILED, MAYFLY_BAD_REPLY, MAYFLY_NO_MEMORY,
  * MAYFLY_INVALID_ARGUMENT (called in a forked child). After any of them but the last it may be
  * called again, and goes on trying.
  * Source: proto/org.mayfly.Container.varlink, Watch. */

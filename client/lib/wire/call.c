@@ -11,6 +11,8 @@
 #define ECHOES_MAX	   8
 /* A broker that says "at once" is not asked in a circle. */
 #define RETRY_AFTER_MIN_MS 10
+/* With less time left, a NotYet is the answer: it comes at the end of a wait, too. */
+#define PATIENCE_MIN_MS	   2000
 
 /* A call under way. */
 struct attempt {
@@ -18,7 +20,8 @@ struct attempt {
 	const char *path;
 	const struct call *call;
 	const struct deadline *deadline;
-	unsigned failed_tries; /* in a row, since something came */
+	unsigned failed_tries;	/* in a row, since something came */
+	unsigned early_answers; /* NotYet, in a row */
 	unsigned echoes;
 	struct mayfly_failure failure; /* why the last try failed */
 };
@@ -192,6 +195,35 @@ static enum outcome wait_for_turn(struct attempt *a)
 	return TRY_AGAIN;
 }
 
+/* The error NotYet: asks again, if that can help. */
+static enum outcome wait_for_broker(struct attempt *a)
+{
+	const struct deadline *patience = a->call->patience ? a->call->patience : a->deadline;
+	const int left_ms = deadline_left_ms(a->deadline);
+	const int patience_ms = deadline_left_ms(patience);
+
+	if ((left_ms >= 0 && left_ms < PATIENCE_MIN_MS) ||
+		(patience_ms >= 0 && patience_ms < PATIENCE_MIN_MS))
+		return GAVE_UP;
+	deadline_sleep(a->deadline, backoff_ms(a->early_answers++));
+	return TRY_AGAIN;
+}
+
+/* What the error of REPLY asks for. */
+static enum outcome on_error(struct attempt *a, const struct reply *reply)
+{
+	if (reply_is_error(reply, "EchoRequired"))
+		return echo(a, reply);
+	switch (reply_failure(reply, a->call->method, &a->failure)) {
+	case MAYFLY_TOO_MUCH:
+		return wait_for_turn(a);
+	case MAYFLY_NOT_YET:
+		return wait_for_broker(a);
+	default:
+		return GAVE_UP;
+	}
+}
+
 static enum outcome try_once(struct attempt *a, struct reply *ret_reply)
 {
 	MAYFLY_CLEANUP(text_buffer_done) struct text_buffer parameters = { 0 }, message = { 0 };
@@ -209,12 +241,8 @@ static enum outcome try_once(struct attempt *a, struct reply *ret_reply)
 	outcome = exchange(a, &message, &reply);
 	if (outcome != GOT_REPLY)
 		return outcome;
-	if (reply_is_error(&reply, "EchoRequired"))
-		return echo(a, &reply);
 	if (reply.error)
-		return reply_failure(&reply, a->call->method, &a->failure) == MAYFLY_TOO_MUCH
-			       ? wait_for_turn(a)
-			       : GAVE_UP;
+		return on_error(a, &reply);
 	*ret_reply = reply_take(&reply);
 	return GOT_REPLY;
 }

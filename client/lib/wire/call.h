@@ -11,6 +11,9 @@ struct call {
 	/* Writes the parameters, a JSON object. LEFT_MS: of the deadline, -1 without one. */
 	void (*write)(const struct call *call, int left_ms, struct text_buffer *out);
 	const void *data; /* for WRITE */
+	/* So long a NotYet is asked again: a broker that is being started says it to everybody,
+	 * whatever wait it was asked for. NULL: until the call's own deadline. */
+	const struct deadline *patience;
 };
 
 /* Makes CALL over CONNECTION, which is opened to PATH when it has to be. The caller owns

@@ -84,6 +84,14 @@ static const struct {
 		MAYFLY_TOO_MUCH, "too often: ten", 2000, 1 },
 	{ "too often, for a strange time", { { "WhoAmI", STEP_REPLY, TOO_MUCH("99999999999999") } },
 		MAYFLY_TOO_MUCH, "too often: ten", 2000, 1 },
+	{ "a broker that is being started",
+		{ { "WhoAmI", STEP_REPLY, ERROR_REPLY("NotYet", "\"text\":\"soon\"") },
+			{ "WhoAmI", STEP_REPLY, ERROR_REPLY("NotYet", "\"text\":\"soon\"") },
+			{ "WhoAmI", STEP_REPLY, WHOAMI_REPLY } },
+		MAYFLY_OK, NULL, 0, 1 },
+	{ "a broker that is being started, and little time",
+		{ { "WhoAmI", STEP_REPLY, ERROR_REPLY("NotYet", "\"text\":\"soon\"") } },
+		MAYFLY_NOT_YET, "WhoAmI: soon", 1500, 1 },
 	{ "the broker is gone twice",
 		{ { "WhoAmI", STEP_GONE }, { "WhoAmI", STEP_HALF, "{\"parameters\":{\"conta" },
 			{ "WhoAmI", STEP_REPLY, WHOAMI_REPLY } },
@@ -246,6 +254,32 @@ START_TEST(a_wait_ends_before_the_deadline_and_shrinks)
 	ck_assert_int_gt(first, ENOUGH_MS - 2500);
 	ck_assert_int_le(first, ENOUGH_MS - 1000);
 	ck_assert_int_le(second, first - 300);
+}
+END_TEST
+
+/* A broker that is being started says NotYet whatever wait it is asked for; and at the end of a
+ * wait it says it, too. */
+START_TEST(not_yet_is_asked_again_while_there_is_a_wait)
+{
+	static const struct step steps[] = { { "Request", STEP_REPLY,
+						     ERROR_REPLY("NotYet", "\"text\":\"locked\"") },
+		{ "Request", STEP_REPLY, ERROR_REPLY("NotYet", "\"text\":\"starting\"") },
+		{ "Request", STEP_REPLY, REQUEST_REPLY },
+		{ "Request", STEP_REPLY, ERROR_REPLY("NotYet", "\"text\":\"locked\"") }, { 0 } };
+	const struct mayfly_wanted patient = { .wait_ms = 10000 }, hasty = { .wait_ms = 1000 };
+	struct scripted s;
+	struct mayfly *mayfly;
+	struct mayfly_delivery *delivery;
+
+	scripted_start(&s, steps);
+	mayfly = open_at(s.path);
+	ck_assert_int_eq(mayfly_request(mayfly, NULL, ENOUGH_MS, &delivery, NULL), MAYFLY_NOT_YET);
+	ck_assert_int_eq(mayfly_request(mayfly, &patient, ENOUGH_MS, &delivery, NULL), MAYFLY_OK);
+	mayfly_delivery_free(delivery);
+	ck_assert_int_eq(
+		mayfly_request(mayfly, &hasty, ENOUGH_MS, &delivery, NULL), MAYFLY_NOT_YET);
+	mayfly_close(mayfly);
+	scripted_stop(&s);
 }
 END_TEST
 
@@ -521,6 +555,7 @@ static void add(TCase *cases)
 	tcase_add_test(cases, an_identity_is_told_whole);
 	tcase_add_test(cases, a_delivery_is_told_whole);
 	tcase_add_test(cases, a_wait_ends_before_the_deadline_and_shrinks);
+	tcase_add_test(cases, not_yet_is_asked_again_while_there_is_a_wait);
 	tcase_add_test(cases, wrong_arguments_are_not_sent);
 	tcase_add_test(cases, the_environment_names_the_socket);
 	tcase_add_test(cases, each_call_has_its_own_answer);

@@ -107,9 +107,18 @@ class Example:
             self.broker.wait_for(lambda: self.broker.watchers, "a watch")
             self.broker.stop()
             self.broker.present = [self.rotate()]
+            self.broker.replies["Watch"] = [Error("NotYet", {"text": "Mayfly is being started"}), None]
             self.broker.start()
             self.expect(process, "rotated", 2, 17)
             self.expect_end(process)
+
+    def test_it_waits_for_a_broker_that_is_being_started(self):
+        self.broker.replies["Request"] = [
+            Error("NotYet", {"text": "Mayfly is being started"}),
+            self.broker.replies["Request"],
+        ]
+        with self.running() as process:
+            self.follow_a_rotation(process)
 
     def test_it_says_what_was_there_already(self):
         self.broker.replies["Request"] = {"delivery": self.delivery, "is_new": False}

@@ -155,6 +155,12 @@ class Request(WithStandIn):
         self.assertEqual(self.run("request").returncode, 0)
         self.assertGreaterEqual(time.monotonic() - begun, 0.3)
 
+    def test_a_broker_that_is_being_started_is_waited_for_within_the_wait(self):
+        being_started = Error("NotYet", {"text": "Mayfly is being started"})
+        self.broker.replies["Request"] = [being_started, being_started, self.broker.replies["Request"]]
+        self.assertEqual(self.run("request", "--wait", "30s").returncode, 0)
+        self.assertEqual(len(self.broker.calls), 3)
+
     def test_a_slow_reply_is_read_whole(self):
         self.broker.replies["Request"] = Slow(self.broker.replies["Request"], 0.05, parts=7)
         self.assertEqual(self.run("request").returncode, 0)
@@ -275,6 +281,7 @@ class Watch(WithStandIn):
         self.broker.present = [self.delivery]
         self.broker.replies["Watch"] = [
             Error("TooMuch", {"limit": "x", "retry_after_ms": 50}),
+            Error("NotYet", {"text": "Mayfly is being started"}),
             GONE,
             Raw(b'{"param', closes=True),
             None,

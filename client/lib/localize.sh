@@ -6,8 +6,7 @@ while [ $# -gt 2 ]; do
 	shift
 done
 object=$2.o
-# -r: nothing is linked in, so the compiler's default for programs does not apply.
-$cc -r -nostdlib -no-pie -o "$object" -Wl,--whole-archive "$1"
+$cc -r -nostdlib -o "$object" -Wl,--whole-archive "$1"
 objcopy --localize-hidden "$object"
 rm -f "$2"
 ar rcsD "$2" "$object"

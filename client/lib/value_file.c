@@ -203,13 +203,14 @@ enum mayfly_status value_file_read(int directory, const char *name, int open_fla
 {
 	const struct reading reading = { directory, name, shown, open_flags, flags };
 	enum mayfly_status status = MAYFLY_ENDED;
+	struct mayfly_failure why;
 
 	if (flags & ~MAYFLY_ALLOW_UNLOCKED)
 		return failure_set(failure, MAYFLY_INVALID_ARGUMENT, "flags %#x are not known",
 			flags & ~MAYFLY_ALLOW_UNLOCKED);
 	for (int i = 0; i < TRIES && status == MAYFLY_ENDED; i++)
-		status = read_once(&reading, ret_value, failure);
-	return status;
+		status = read_once(&reading, ret_value, &why);
+	return status == MAYFLY_OK ? MAYFLY_OK : failure_pass(failure, &why);
 }
 
 enum mayfly_status mayfly_value_read(const char *path, unsigned flags,

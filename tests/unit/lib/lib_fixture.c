@@ -26,6 +26,14 @@ struct clients {
 	size_t count;
 };
 
+void temporary_path(char *path, size_t size, const char *name)
+{
+	const char *top = getenv("TMPDIR");
+	const int length = snprintf(path, size, "%s/mayfly-%s.XXXXXX", top ? top : "/tmp", name);
+
+	ck_assert_int_lt(length, (int)size);
+}
+
 static void problem(struct scripted *s, const char *what, const char *text)
 {
 	if (!s->problem[0])
@@ -162,7 +170,8 @@ void scripted_start(struct scripted *s, const struct step *steps)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	sigset_t all, before;
 
-	*s = (struct scripted){ .steps = steps, .directory = "/tmp/mayfly-lib.XXXXXX" };
+	*s = (struct scripted){ .steps = steps };
+	temporary_path(s->directory, sizeof s->directory, "lib");
 	ck_assert_ptr_nonnull(mkdtemp(s->directory));
 	(void)snprintf(s->path, sizeof s->path, "%s/container.sock", s->directory);
 	memcpy(address.sun_path, s->path, sizeof s->path);

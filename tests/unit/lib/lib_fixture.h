@@ -40,7 +40,7 @@ struct step {
 #define STEPS_MAX 16
 
 struct scripted {
-	char directory[64], path[96];
+	char directory[80], path[100];
 	const struct step *steps; /* end with STEP_END */
 	size_t at;		  /* the next one */
 	char calls[STEPS_MAX][1024];
@@ -49,6 +49,9 @@ struct scripted {
 	unsigned connections, connected;
 	pthread_t thread;
 };
+
+/* Writes "$TMPDIR/mayfly-NAME.XXXXXX" for mkdtemp() and its like to PATH. */
+void temporary_path(char *path, size_t size, const char *name);
 
 /* Serves STEPS at S->path until scripted_stop(), which fails the test if S has seen a problem. */
 void scripted_start(struct scripted *s, const struct step *steps);

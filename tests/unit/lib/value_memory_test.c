@@ -19,7 +19,7 @@
 /* What must not be found, masked so that remembering it is no copy. */
 struct remembered {
 	unsigned char masked[LOOK_FOR];
-	char path[64];
+	char path[256];
 	int row;
 };
 
@@ -62,7 +62,7 @@ static void make_file(struct remembered *one, size_t length)
 
 	ck_assert_uint_le(length, sizeof bytes);
 	ck_assert_int_eq(getrandom(bytes, length, 0), (ssize_t)length);
-	(void)snprintf(one->path, sizeof one->path, "/tmp/mayfly-memory.XXXXXX");
+	temporary_path(one->path, sizeof one->path, "memory");
 	fd = mkostemp(one->path, O_CLOEXEC);
 	ck_assert_int_ge(fd, 0);
 	/* No NUL: an environment takes it. */

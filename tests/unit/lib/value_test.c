@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* A directory of the test's own, where it stands while it runs. */
-static char directory[] = "/tmp/mayfly-value.XXXXXX";
+static char directory[256];
 
 static void write_file(const char *name, const char *bytes, size_t length)
 {
@@ -30,6 +30,7 @@ static void write_text(const char *name, const char *text)
 
 static void enter_directory(void)
 {
+	temporary_path(directory, sizeof directory, "value");
 	ck_assert_ptr_nonnull(mkdtemp(directory));
 	ck_assert_int_eq(chdir(directory), 0);
 }

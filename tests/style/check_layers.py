@@ -34,7 +34,10 @@ OTHERS = {
     "daemon/engine": ["daemon/engine/api", "daemon/engine/facts", "daemon/privilege", "proto", "include/mayfly"],
     "daemon/engine/api": ["daemon/engine/facts", "proto", "include/mayfly"],
     "daemon/engine/facts": ["proto", "include/mayfly"],
-    "client/lib": ["include/mayfly"],
+    # libmayfly lives in other people's programs: it stands on nothing of ours but its own headers.
+    "client/lib": ["client/lib/wire", "include/mayfly"],
+    "client/lib/wire": ["include/mayfly"],
+    "client/exec": ["client/lib", "client/lib/wire", "include/mayfly"],
     "client/cli": ["client/cli", "proto", "include/mayfly"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

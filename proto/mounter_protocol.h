@@ -2,7 +2,8 @@
  * SOCK_SEQPACKET pair, descriptors beside them. No paths but checked names, no secrets.
  *
  * Glossary
- *   delivery    one tmpfs for one container; named by the engine's Mount ID (32 bytes, 64 hex digits)
+ *   delivery    one tmpfs for one container; named by the engine's Mount ID (32 bytes, 64 hex digits),
+ *               or at random where a container has asked for it itself
  *   generation  the files of a delivery at one time, in the directory `..<number>` until COMMIT
  *   own mount   the mounter's detached mount of the tmpfs: the only one that may write
  *   group       a fanotify group, by its index in what both were born with; the last one is shared
@@ -38,19 +39,25 @@ enum mounter_op {
 	MOUNTER_OP_LIST,    /* one reply for each delivery, then one with delivery all zero */
 	MOUNTER_OP_MAKE,    /* size_bytes, inodes, flags LAYOUT_PLAIN */
 	MOUNTER_OP_FILE,    /* generation, name, uid, gid, mode, size_bytes -> write descriptor */
-	MOUNTER_OP_COMMIT,  /* generation becomes what readers see; older ones are removed */
+	MOUNTER_OP_COMMIT,  /* generation becomes what readers see; older ones are wiped, unless
+			       flags KEEP_PREVIOUS */
 	MOUNTER_OP_MARK,    /* group */
 	MOUNTER_OP_ATTACH,  /* + engine's pidfd: read-only clone at <volumes>/<id> there */
 	MOUNTER_OP_SEAL,    /* superblock read-only; -EBUSY while a write descriptor is open */
+	MOUNTER_OP_UNSEAL,  /* superblock writable, for a further generation */
+	MOUNTER_OP_CLEAN,   /* wipes every generation but this one */
 	MOUNTER_OP_LOCATE,  /* name = target, + init's pidfd -> struct located */
 	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path.
 			     * After another LOCATE once more, with other flags */
-	MOUNTER_OP_ATTACH_INSIDE, /* name = target, + init's pidfd: read-only clone over the target
-				   */
+	MOUNTER_OP_ATTACH_INSIDE, /* name = target, + init's pidfd: read-only clone at the target;
+				     device: of the delivery that it may cover, 0: none; flags
+				     MAKE_TARGET */
+	MOUNTER_OP_DETACH_INSIDE, /* name = target, + init's pidfd: takes it away from there */
 	MOUNTER_OP_WIPE,	  /* overwrite, truncate, unlink, unmount */
 	MOUNTER_OP_FORGET,	/* remove the host path's directory; of a delivery that only a dead
-				   mounter knew: + engine's pidfd (flag WITH_ENGINE) */
-	MOUNTER_OP_COMPARE,	/* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE */
+				     mounter knew: + engine's pidfd (flag WITH_ENGINE) */
+	MOUNTER_OP_COMPARE,	/* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE; flags
+				     LOOK_AT_MOUNTS -> WRITABLE_CGROUP */
 	MOUNTER_OP_ENGINE_ROOT, /* + engine's pidfd -> descriptor of its root directory (O_PATH) */
 	MOUNTER_OP_ADOPT, /* device, mount_id, generation, group, name = target, + init's pidfd (if
 			     it is in a container) and engine's (flag WITH_ENGINE): take up what a
@@ -65,6 +72,9 @@ enum mounter_request_flags {
 	MOUNTER_KEEP_GUARD = 1 << 1,
 	MOUNTER_ON_HOST_PATH = 1 << 2, /* ADOPT: still attached there */
 	MOUNTER_WITH_ENGINE = 1 << 3, /* ADOPT, FORGET: the last descriptor is the engine's pidfd */
+	MOUNTER_MAKE_TARGET = 1 << 4, /* ATTACH_INSIDE: directories that are missing */
+	MOUNTER_LOOK_AT_MOUNTS = 1 << 5, /* COMPARE: at the init's mount table too */
+	MOUNTER_KEEP_PREVIOUS = 1 << 6,	 /* COMMIT: older generations stay readable until CLEAN */
 };
 
 struct mounter_request {
@@ -99,6 +109,7 @@ enum mounter_reply_flags {
 	/* COMPARE */
 	MOUNTER_SAME_MOUNT_NAMESPACE = 1 << 16,
 	MOUNTER_SAME_PID_NAMESPACE = 1 << 17,
+	MOUNTER_WRITABLE_CGROUP = 1 << 18, /* the container can write to a cgroup file system */
 };
 
 /* At most one descriptor comes with a reply. */

@@ -9,17 +9,18 @@
 #include <sys/types.h>
 
 /* Descriptors at exec. What comes behind the fixed ones is counted by the child's arguments.
- *   broker:  3 control, 4 mounter, 5 host key (or /dev/null), 6 operator socket,
+ *   broker:  3 control, 4 mounter, 5 host key (or /dev/null), 6 operator socket, 7 container socket,
  *            then for each engine its plugin socket and its engine channel, then the guard's groups
  *   engine:  3 control, 4 broker
- *   mounter: 3 control, 4 broker, 5 volumes directory, 6 arena (or /dev/null), then the guard's
- * groups */
+ *   mounter: 3 control, 4 broker, 5 volumes directory, 6 arena (or /dev/null), then the guard's groups
+ */
 enum {
 	CHILD_FD_CONTROL = 3,
 	BROKER_FD_MOUNTER = 4,
 	BROKER_FD_HOST_KEY = 5,
 	BROKER_FD_OPERATOR = 6,
-	BROKER_FD_ENGINES = 7,
+	BROKER_FD_CONTAINER = 7,
+	BROKER_FD_ENGINES = 8,
 	ENGINE_FD_BROKER = 4,
 	MOUNTER_FD_BROKER = 4,
 	MOUNTER_FD_VOLUMES = 5,
@@ -29,7 +30,7 @@ enum {
 
 /* Event descriptors of the guard are numbers below this in the broker, so that the sweep after its
  * death (daemon/supervisor/guard_sweep.h) has that many numbers to deny. */
-#define BROKER_MAX_DESCRIPTORS 8192
+#define BROKER_MAX_DESCRIPTORS 16384
 
 /* The last group is shared by all released deliveries; each of the others guards one armed delivery
  * at a time. The kernel allows 128 groups for root in all (fs.fanotify.max_user_groups): this

@@ -223,6 +223,10 @@ static const struct verb_option convert_options[] = {
 	{ .name = "driver",
 		.argument = "NAME",
 		.text = "the volume driver's name, if it is not this host's" },
+	{ .name = "env",
+		.argument = "SERVICE:NAME=SECRET",
+		.repeatable = true,
+		.text = "put SECRET into the environment variable NAME when SERVICE starts" },
 	{ .name = "force", .text = "write over a file that this verb has not made" },
 	OPTIONS_END,
 };
@@ -623,8 +627,15 @@ static const struct verb verbs[] = {
 			"Ends with the commands that are left to do. When a volume's files change "
 			"later, remove the old volume first (docker compose down, docker volume "
 			"rm): "
-			"an engine keeps the options of a volume that exists. It holds no data.",
+			"an engine keeps the options of a volume that exists. It holds no data.\n\n"
+			"--env is for a program that only knows the environment: the service's "
+			"entry point becomes /mayfly exec, bound from the host, which reads the "
+			"mounted files and becomes what the service ran before. That is read from "
+			"the file, else from the image (docker image inspect: pull it first). It "
+			"costs: whoever has the same uid reads an environment, every child "
+			"inherits it, crash reporters print it, and a rotation needs a restart.",
 		.example = "mayfly compose convert compose.yaml\n"
+			   "mayfly compose convert --env db:MYSQL_ROOT_PASSWORD=db-password\n"
 			   "docker compose -f compose.mayfly.yaml up -d",
 		.run = convert_run },
 	{ .name = "compose",

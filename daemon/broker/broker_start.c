@@ -326,6 +326,15 @@ static void unlock_by_host_key(struct service *service)
 	}
 }
 
+static void on_lease_event(
+	struct lease_context *context, const struct lease *lease, enum lease_event event)
+{
+	struct service *service = container_of(context, struct service, broker.leases);
+
+	if (service->containers)
+		container_socket_tell(service->containers, lease, event);
+}
+
 static int make_leases(
 	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
 {
@@ -345,6 +354,7 @@ static int make_leases(
 		.config = service->broker.config };
 	leases->known = known_containers_new();
 	leases->on_ended = service_lease_ended;
+	leases->on_event = on_lease_event;
 	TAILQ_INIT(&leases->leases);
 	TAILQ_INIT(&service->early);
 	serial_queue_init(&leases->savings, &service->loop);
@@ -396,6 +406,8 @@ static int make_fronts(struct service *service, struct mayfly_error *err)
 	}
 	if (r == 0)
 		r = operator_socket_serve(broker, BROKER_FD_OPERATOR, &service->operators, err);
+	if (r == 0)
+		r = container_socket_serve(broker, BROKER_FD_CONTAINER, &service->containers, err);
 	return r;
 }
 

@@ -81,6 +81,8 @@ void service_begin_stop(struct service *service)
 	for (size_t i = 0; i < service->broker.engines_count; i++)
 		docker_volume_close(service->fronts[i]);
 	operator_socket_close(service->operators);
+	container_socket_close(service->containers);
+	service->containers = NULL;
 	deadline_arm(&service->stop, STOP_DEADLINE_MS);
 	for (lease = TAILQ_FIRST(&service->broker.leases.leases); lease; lease = next) {
 		next = TAILQ_NEXT(lease, entry);

@@ -2,6 +2,7 @@
  * broker_stop.c ends it. */
 #pragma once
 
+#include "daemon/broker/listen/container_socket.h"
 #include "daemon/broker/listen/docker_volume.h"
 #include "daemon/broker/listen/operator_socket.h"
 #include "daemon/broker/loop/deadline.h"
@@ -20,6 +21,7 @@ struct service {
 	struct volume_table volumes;
 	struct docker_volume *fronts[MAYFLY_ENGINES_MAX];
 	struct operator_socket *operators;
+	struct container_socket *containers;
 	char volumes_path[4200];
 	char state_path[4200];
 	int exit_status;

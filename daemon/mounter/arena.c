@@ -2,7 +2,7 @@
 
 #include "daemon/mounter/deliveries.h"
 #include "daemon/mounter/guard_marks.h"
-#include "daemon/mounter/kernel_calls.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
 #include "daemon/mounter/tmpfs_mount.h"
 #include "proto/cleanup.h"
 

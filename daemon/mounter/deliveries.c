@@ -2,7 +2,7 @@
 
 #include "daemon/mounter/arena.h"
 #include "daemon/mounter/guard_marks.h"
-#include "daemon/mounter/namespaces.h"
+#include "daemon/mounter/kernel/namespaces.h"
 #include "daemon/mounter/tmpfs_mount.h"
 #include "proto/cleanup.h"
 

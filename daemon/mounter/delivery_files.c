@@ -1,6 +1,6 @@
 #include "daemon/mounter/delivery_files.h"
 
-#include "daemon/mounter/kernel_calls.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
 #include "proto/cleanup.h"
 
 #include <dirent.h>
@@ -180,9 +180,15 @@ static int stale_remove(int own, const struct directory_entry *entry, void *data
 	return unlinkat(own, entry->name, 0) == 0 ? 0 : -errno;
 }
 
-static int commit_atomic(int own, int staging, const char *name)
+static int clean(int own, int staging, const char *name)
 {
 	const struct cleaning cleaning = { .staging = staging, .staying = name };
+
+	return directory_for_each(own, stale_remove, (void *)(uintptr_t)&cleaning);
+}
+
+static int commit_atomic(int own, int staging, const char *name, bool keep_previous)
+{
 	char link[sizeof DATA_LINK + 16];
 
 	(void)snprintf(link, sizeof link, DATA_LINK "%s", name);
@@ -192,7 +198,7 @@ static int commit_atomic(int own, int staging, const char *name)
 	if (renameat2(own, link, own, DATA_LINK, RENAME_EXCHANGE) != 0 &&
 		(errno != ENOENT || renameat2(own, link, own, DATA_LINK, 0) != 0))
 		return -errno;
-	return directory_for_each(own, stale_remove, (void *)(uintptr_t)&cleaning);
+	return keep_previous ? 0 : clean(own, staging, name);
 }
 
 struct moving {
@@ -259,7 +265,7 @@ static int commit_plain(int own, int staging, const char *name)
 	return r < 0 ? r : tree_wipe(own, name);
 }
 
-int delivery_commit(int own, uint32_t generation, bool is_plain)
+int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previous)
 {
 	char name[16];
 	AUTO_FD staging = -1;
@@ -272,5 +278,15 @@ int delivery_commit(int own, uint32_t generation, bool is_plain)
 	if (is_plain)
 		return commit_plain(own, staging, name);
 	r = directory_for_each(staging, link_make, &own);
-	return r < 0 ? r : commit_atomic(own, staging, name);
+	return r < 0 ? r : commit_atomic(own, staging, name, keep_previous);
+}
+
+int delivery_clean(int own, uint32_t generation)
+{
+	char name[16];
+	AUTO_FD staging = -1;
+
+	generation_name(name, generation);
+	staging = open_beneath(own, name, O_PATH | O_DIRECTORY, 0);
+	return staging < 0 ? staging : clean(own, staging, name);
 }

@@ -3,9 +3,9 @@
  */
 #include "daemon/mounter/arena.h"
 #include "daemon/mounter/deliveries.h"
-#include "daemon/mounter/kernel_calls.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
+#include "daemon/mounter/kernel/namespaces.h"
 #include "daemon/mounter/mounter_ops.h"
-#include "daemon/mounter/namespaces.h"
 #include "daemon/mounter/worker.h"
 #include "daemon/privilege/drop.h"
 #include "daemon/privilege/seccomp_filter.h"

@@ -1,10 +1,12 @@
 #include "daemon/mounter/mounter_ops.h"
 
 #include "daemon/mounter/arena.h"
+#include "daemon/mounter/container_entry.h"
 #include "daemon/mounter/deliveries.h"
 #include "daemon/mounter/guard_marks.h"
-#include "daemon/mounter/kernel_calls.h"
-#include "daemon/mounter/namespaces.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
+#include "daemon/mounter/kernel/mount_table.h"
+#include "daemon/mounter/kernel/namespaces.h"
 #include "daemon/mounter/tmpfs_mount.h"
 #include "daemon/mounter/worker.h"
 #include "proto/cleanup.h"
@@ -80,6 +82,14 @@ static int on_mark(const struct job *job, struct mounter_reply *reply, int *ret_
 	return 0;
 }
 
+static int on_unseal(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	const int r = superblock_set_read_only(job->delivery->mount, false);
+
+	(void)ret_fd;
+	return r < 0 ? reply_fail(reply, r, "unseal the tmpfs") : 0;
+}
+
 static int on_seal(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	const int r = superblock_set_read_only(job->delivery->mount, true);
@@ -106,6 +116,26 @@ static int on_retreat(const struct job *job, struct mounter_reply *reply, int *r
 	return job_detach(job, reply, ret_fd);
 }
 
+static int look_at_mounts(
+	const struct job *job, const struct namespaces *init, struct mounter_reply *reply)
+{
+	const int pid = process_id(job->mounter->proc, job->descriptors.init);
+	struct mount_table_facts facts;
+
+	if (pid < 0)
+		return reply_fail(reply, pid, "look at the init's mounts");
+	facts = mount_table_look(job->mounter->proc, pid);
+	if (facts.has_writable_cgroup)
+		reply->flags |= MOUNTER_WRITABLE_CGROUP;
+	if (facts.root_is_read_only)
+		reply->flags |= MOUNTER_ROOT_READ_ONLY;
+	reply->flags |= container_namespace_flags(job, init);
+	/* The same process still: its number was read before. */
+	return process_id(job->mounter->proc, job->descriptors.init) == pid
+		       ? 0
+		       : reply_fail(reply, -ESRCH, "look at the init's mounts");
+}
+
 static int on_compare(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	struct namespaces init, other;
@@ -120,7 +150,7 @@ static int on_compare(const struct job *job, struct mounter_reply *reply, int *r
 		reply->flags |= MOUNTER_SAME_MOUNT_NAMESPACE;
 	if (init.pid == other.pid)
 		reply->flags |= MOUNTER_SAME_PID_NAMESPACE;
-	return 0;
+	return job->request->flags & MOUNTER_LOOK_AT_MOUNTS ? look_at_mounts(job, &init, reply) : 0;
 }
 
 /* The arena still has it unless every process of ours was dead; then it is looked for in the
@@ -177,6 +207,11 @@ static const struct operation {
 		HERE_IF_HOST_NAMESPACE, 1, job_attach },
 	/* Safe: changes our own superblock only. */
 	[MOUNTER_OP_SEAL] = { MOUNTER_OP_SEAL, PHASE_ANY_LIVE, PHASE_KEEP, HERE, 0, on_seal },
+	/* Safe: what a container sees is read-only by its own mount as well. */
+	[MOUNTER_OP_UNSEAL] = { MOUNTER_OP_UNSEAL, PHASE_ANY_LIVE, PHASE_KEEP, HERE, 0, on_unseal },
+	/* Safe: as WIPE, but for one generation. */
+	[MOUNTER_OP_CLEAN] = { MOUNTER_OP_CLEAN, PHASE_ANY_LIVE, PHASE_KEEP, IN_WORKER, 0,
+		job_clean },
 	/* Safe: looks, in the container's mount namespace, and changes nothing there. */
 	[MOUNTER_OP_LOCATE] = { MOUNTER_OP_LOCATE, PHASE_ATTACHED | PHASE_LOCATED | PHASE_RELEASED,
 		PHASE_LOCATED, IN_WORKER, 1, job_locate },
@@ -185,8 +220,11 @@ static const struct operation {
 		HERE_IF_HOST_NAMESPACE, 0, on_retreat },
 	/* Safe: our own tmpfs, read-only, onto a directory of that container, never in the host's
 	   namespace. */
-	[MOUNTER_OP_ATTACH_INSIDE] = { MOUNTER_OP_ATTACH_INSIDE, PHASE_MADE, PHASE_RELEASED,
-		IN_WORKER, 1, job_attach_inside },
+	[MOUNTER_OP_ATTACH_INSIDE] = { MOUNTER_OP_ATTACH_INSIDE, PHASE_BEFORE_ATTACH,
+		PHASE_RELEASED, IN_WORKER, 1, job_attach_inside },
+	/* Safe: only the mount of the id that was attached there, in that container. */
+	[MOUNTER_OP_DETACH_INSIDE] = { MOUNTER_OP_DETACH_INSIDE, PHASE_RELEASED | PHASE_WIPED,
+		PHASE_KEEP, IN_WORKER, 1, job_detach_inside },
 	/* Safe: removes only what is inside our own tmpfs, through our own mount. */
 	[MOUNTER_OP_WIPE] = { MOUNTER_OP_WIPE, PHASE_ANY_LIVE, PHASE_WIPED, IN_WORKER, 0,
 		job_wipe },

@@ -1,7 +1,7 @@
 #include "daemon/mounter/tmpfs_mount.h"
 
 #include "daemon/mounter/arena.h"
-#include "daemon/mounter/kernel_calls.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>

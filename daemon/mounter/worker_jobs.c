@@ -1,19 +1,16 @@
 #include "daemon/mounter/worker_jobs.h"
 
 #include "daemon/mounter/arena.h"
+#include "daemon/mounter/container_entry.h"
 #include "daemon/mounter/delivery_files.h"
-#include "daemon/mounter/kernel_calls.h"
-#include "daemon/mounter/namespaces.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
+#include "daemon/mounter/kernel/namespaces.h"
 #include "daemon/mounter/tmpfs_mount.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sched.h>
-#include <sys/stat.h>
-#include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* The volumes directory where DELIVERY's host path is; enters that mount namespace. */
@@ -43,11 +40,22 @@ int job_file(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 
 int job_commit(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
-	const int r = delivery_commit(
-		job->delivery->mount, job->request->generation, job->delivery->is_plain);
+	const int r = delivery_commit(job->delivery->mount, job->request->generation,
+		job->delivery->is_plain, job->request->flags & MOUNTER_KEEP_PREVIOUS);
 
 	(void)ret_fd;
 	return r < 0 ? reply_fail(reply, r, "put a generation in place") : 0;
+}
+
+int job_clean(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	/* A plain one keeps no older generation. */
+	const int r = job->delivery->is_plain
+			      ? 0
+			      : delivery_clean(job->delivery->mount, job->request->generation);
+
+	(void)ret_fd;
+	return r < 0 ? reply_fail(reply, r, "wipe an older generation") : 0;
 }
 
 int job_attach(const struct job *job, struct mounter_reply *reply, int *ret_fd)
@@ -120,35 +128,6 @@ int job_engine_root(const struct job *job, struct mounter_reply *reply, int *ret
 	return 0;
 }
 
-/* A service of the host may have a mount namespace of its own; its root is the host's all the same.
- */
-static bool has_root_of_host(const struct mounter *mounter)
-{
-	AUTO_FD root = open_absolute("/", O_PATH | O_DIRECTORY);
-	struct stat status;
-
-	return root < 0 || fstat(root, &status) != 0 ||
-	       (status.st_dev == mounter->root_device && status.st_ino == mounter->root_inode);
-}
-
-/* Refuses a process of the host: nothing of ours is ever looked for or put into the host's own
- * mount table, or a copy of it. */
-static int enter_container(
-	const struct job *job, struct namespaces *found, struct mounter_reply *reply)
-{
-	int r = namespaces_of(job->mounter->proc, job->descriptors.init, found);
-
-	if (r < 0)
-		return reply_fail(reply, r, "look at the container's init");
-	if (found->mount == job->mounter->mount_namespace)
-		return reply_fail(reply, -EPERM, "its mount namespace is the host's");
-	r = mount_namespace_enter(job->descriptors.init);
-	if (r < 0)
-		return reply_fail(reply, r, "enter the container's mount namespace");
-	return has_root_of_host(job->mounter) ? reply_fail(reply, -EPERM, "its root is the host's")
-					      : 0;
-}
-
 /* A copy of the volumes directory (`-v /run:/x`) holds our mounts too, at places of its own
  * choosing. What a container was given lies on its root or on a mount of its own, never on that
  * tmpfs. */
@@ -178,37 +157,20 @@ static int open_target(const struct job *job, int root, uint64_t device, struct 
 	return fd_take(&target);
 }
 
-static void fill_container_facts(const struct job *job, const struct namespaces *found, int root,
-	struct mounter_reply *reply)
-{
-	struct statfs status;
-
-	reply->mount_namespace = found->mount;
-	reply->pid_namespace = found->pid;
-	if (found->pid == job->mounter->pid_namespace)
-		reply->flags |= MOUNTER_HOST_PID_NAMESPACE;
-	if (found->ipc == job->mounter->ipc_namespace)
-		reply->flags |= MOUNTER_HOST_IPC_NAMESPACE;
-	if (found->cgroup == job->mounter->cgroup_namespace)
-		reply->flags |= MOUNTER_HOST_CGROUP_NAMESPACE;
-	if (fstatfs(root, &status) == 0 && (status.f_flags & ST_RDONLY))
-		reply->flags |= MOUNTER_ROOT_READ_ONLY;
-}
-
 int job_locate(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	struct namespaces found;
 	struct mount_facts facts;
 	AUTO_FD root = -1;
 	AUTO_FD target = -1;
-	int r = enter_container(job, &found, reply);
+	int r = container_enter(job, &found, reply);
 
 	if (r < 0)
 		return r;
 	root = open_absolute("/", O_PATH | O_DIRECTORY);
 	if (root < 0)
 		return reply_fail(reply, root, "open the container's root");
-	fill_container_facts(job, &found, root, reply);
+	container_facts_fill(job, &found, root, reply);
 	target = open_target(job, root, job->delivery->device, &facts);
 	if (target == -EACCES) {
 		/* A directory above the target is closed to uid 0 without capabilities (mode 0700
@@ -233,60 +195,6 @@ int job_locate(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 	return 0;
 }
 
-/* file systems onto which nothing of ours is put: a path that leads there was not meant by anybody
- */
-static bool is_forbidden(int target)
-{
-	struct statfs status;
-
-	if (fstatfs(target, &status) != 0)
-		return true;
-	switch ((unsigned long)status.f_type) {
-	case PROC_SUPER_MAGIC:
-	case SYSFS_MAGIC:
-	case CGROUP_SUPER_MAGIC:
-	case CGROUP2_SUPER_MAGIC:
-	case DEBUGFS_MAGIC:
-	case BPF_FS_MAGIC:
-	case 0x65735546: /* FUSE: its server could be the container itself */
-	case 0x6969:	 /* NFS */
-		return true;
-	default:
-		return false;
-	}
-}
-
-int job_attach_inside(const struct job *job, struct mounter_reply *reply, int *ret_fd)
-{
-	struct namespaces found;
-	struct mount_facts facts;
-	AUTO_FD root = -1;
-	AUTO_FD target = -1;
-	AUTO_FD clone = tmpfs_clone_read_only(job->delivery->mount);
-	int r = clone < 0 ? reply_fail(reply, clone, "clone the delivery's mount") : 0;
-
-	(void)ret_fd;
-	if (r == 0)
-		r = enter_container(job, &found, reply);
-	if (r < 0)
-		return r;
-	root = open_absolute("/", O_PATH | O_DIRECTORY);
-	target = root < 0 ? root : open_in_root(root, job->request->name, O_PATH | O_DIRECTORY);
-	if (target < 0)
-		return reply_fail(reply, target, "open the container's target");
-	if (is_forbidden(target))
-		return reply_fail(
-			reply, -EPERM, "the target lies on a file system that is none of ours");
-	fill_container_facts(job, &found, root, reply);
-	r = mount_facts_get(clone, &facts);
-	if (r == 0)
-		r = mount_attach(clone, target);
-	if (r < 0)
-		return reply_fail(reply, r, "attach over the container's target");
-	reply->mount_id = facts.mount_id;
-	return 0;
-}
-
 /* DEVICE is what the broker says: whatever else is mounted in a container, a writable clone of it
  * is not to be had. */
 static bool is_ours(const struct job *job, int target)
@@ -308,7 +216,7 @@ int job_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 	AUTO_FD root = -1;
 	AUTO_FD target = -1;
 	AUTO_FD clone = -1;
-	int r = enter_container(job, &found, reply);
+	int r = container_enter(job, &found, reply);
 
 	if (r < 0)
 		return r;

@@ -16,9 +16,11 @@ struct job {
 
 int job_file(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_commit(const struct job *job, struct mounter_reply *reply, int *ret_fd);
+int job_clean(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_attach(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_locate(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_attach_inside(const struct job *job, struct mounter_reply *reply, int *ret_fd);
+int job_detach_inside(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_detach(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_wipe(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_forget(const struct job *job, struct mounter_reply *reply, int *ret_fd);

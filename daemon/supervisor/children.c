@@ -241,6 +241,7 @@ static void describe_broker(const struct supervisor *supervisor, struct birth *b
 	descriptor(birth, supervisor->children[CHILD_MOUNTER].broker_end);
 	descriptor(birth, supervisor->host_key >= 0 ? supervisor->host_key : nothing);
 	descriptor(birth, supervisor->operator_socket.fd);
+	descriptor(birth, supervisor->container_socket.fd);
 	argument(birth, "--root");
 	argument(birth, supervisor->root);
 	for (uint32_t i = 0; i < supervisor->plan.engine_count; i++) {

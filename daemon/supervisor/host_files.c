@@ -30,6 +30,7 @@ static const struct {
 	{ "/var/lib/mayfly", 0700 },
 	{ "/run", 0755 },
 	{ "/run/mayfly", 0755 },
+	{ "/run/mayfly/container", 0755 }, /* bound into containers */
 	{ "/run/mayfly-volumes", 0700 },
 };
 

@@ -112,12 +112,19 @@ static int open_socket(const char *directory, const char *name, mode_t mode, gid
 int listening_open(struct supervisor *supervisor, struct mayfly_error *err)
 {
 	const struct launch_plan *plan = &supervisor->plan;
-	char directory[PATH_MAX + 16], name[80];
+	char directory[PATH_MAX + 32], name[80];
 	int r;
 
 	(void)snprintf(directory, sizeof directory, "%s/run/mayfly", supervisor->root);
 	r = open_socket(directory, "operator.sock", plan->operator_gid == (gid_t)-1 ? 0600 : 0660,
 		plan->operator_gid, &supervisor->operator_socket, err);
+	if (r < 0)
+		return r;
+	/* In a directory of its own, which is what containers get to see. Everybody may connect:
+	 * who it is is asked afterwards. */
+	(void)snprintf(directory, sizeof directory, "%s/run/mayfly/container", supervisor->root);
+	r = open_socket(
+		directory, "container.sock", 0666, (gid_t)-1, &supervisor->container_socket, err);
 	if (r < 0)
 		return r;
 	if ((mkdir("/run/docker", 0755) != 0 && errno != EEXIST) ||
@@ -146,6 +153,7 @@ static void remove_socket(const struct listening_socket *listening)
 void listening_remove(const struct supervisor *supervisor)
 {
 	remove_socket(&supervisor->operator_socket);
+	remove_socket(&supervisor->container_socket);
 	for (size_t i = 0; i < MAYFLY_ENGINES_MAX; i++)
 		remove_socket(&supervisor->plugin_sockets[i]);
 }

@@ -295,6 +295,7 @@ int main(int argc, char **argv)
 		.host_key = -1,
 		.arena = -1,
 		.operator_socket = { .fd = -1 },
+		.container_socket = { .fd = -1 },
 	};
 	struct mayfly_error err;
 	bool check = false;

@@ -52,6 +52,7 @@ struct supervisor {
 	int host_key; /* -1: there is none */
 	int arena;    /* the mounters' mount namespace, -1 until the first one has made it */
 	struct listening_socket operator_socket;
+	struct listening_socket container_socket;
 	struct listening_socket plugin_sockets[MAYFLY_ENGINES_MAX];
 	int groups[GUARD_GROUPS_MAX + 1]; /* the last is the shared one */
 	uint32_t groups_count;

@@ -1,18 +1,22 @@
 /* The least that a delivery can cost: a tmpfs with five files of an owner, marked, attached, by the
  * bare system calls, and beside it one append with fdatasync. What Mount is compared with.
- * bare_delivery DIRECTORY ROUNDS: prints a line a round: microseconds of the delivery and of the
- * append. DIRECTORY is on the disk that is asked about. Needs root. */
-#include "daemon/mounter/kernel_calls.h"
+ * bare_delivery DIRECTORY ROUNDS [PID]: prints a line a round: microseconds of the delivery and of the
+ * append. DIRECTORY is on the disk that is asked about. With PID the files have content and the tmpfs is
+ * attached at /run/bare of that process's mount namespace, by a child that enters it. Needs root. */
+#include "daemon/mounter/kernel/kernel_calls.h"
 #include "proto/cleanup.h"
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,8 +52,10 @@ static int make_tmpfs(void)
 		"fsmount");
 }
 
-static void make_files(int own)
+static void make_files(int own, bool has_content)
 {
+	static const char value[32] = "a value of thirty-two bytes....";
+
 	for (int i = 0; i < FILES; i++) {
 		char name[16];
 		AUTO_FD file = -1;
@@ -59,6 +65,8 @@ static void make_files(int own)
 		must(fallocate(file, 0, 0, 32), "fallocate");
 		must(fchmod(file, 0400), "fchmod");
 		must(fchown(file, 1000, 1000), "fchown");
+		if (has_content)
+			must((int)write(file, value, sizeof value), "write");
 	}
 }
 
@@ -67,7 +75,7 @@ static void deliver(int group, int place)
 	AUTO_FD own = make_tmpfs();
 	AUTO_FD clone = -1;
 
-	make_files(own);
+	make_files(own, false);
 	must(fanotify_mark(group, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN_PERM, own, "."),
 		"fanotify_mark");
 	clone = must(mount_clone(own), "open_tree");
@@ -75,10 +83,50 @@ static void deliver(int group, int place)
 	must(mount_attach(clone, place), "move_mount");
 }
 
+static _Noreturn void attach_there(int clone, int pidfd)
+{
+	AUTO_FD place = -1;
+
+	must(setns(pidfd, CLONE_NEWNS), "setns");
+	if (mkdir("/run/bare", 0755) != 0)
+		(void)umount2("/run/bare", MNT_DETACH);
+	place = must(open("/run/bare", O_PATH | O_DIRECTORY | O_CLOEXEC), "open");
+	must(mount_attach(clone, place), "move_mount");
+	_exit(0);
+}
+
+static void deliver_inside(int pidfd)
+{
+	AUTO_FD own = make_tmpfs();
+	AUTO_FD clone = -1;
+	pid_t child;
+
+	make_files(own, true);
+	must(superblock_set_read_only(own, true), "seal");
+	clone = must(mount_clone(own), "open_tree");
+	must(mount_set_read_only(clone, true), "mount_setattr");
+	child = fork();
+	if (child == 0)
+		attach_there(clone, pidfd);
+	must(waitpid(child, NULL, 0), "waitpid");
+}
+
+static void measure_inside(pid_t pid, int rounds)
+{
+	AUTO_FD pidfd = must((int)syscall(SYS_pidfd_open, pid, 0), "pidfd_open");
+
+	for (; rounds > 0; rounds--) {
+		const double begun = now_us();
+
+		deliver_inside(pidfd);
+		printf("%.1f 0\n", now_us() - begun);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const char record[RECORD_BYTES];
-	const int rounds = argc == 3 ? atoi(argv[2]) : 0;
+	const int rounds = argc >= 3 ? atoi(argv[2]) : 0;
 	char log_path[4096], place_path[4096];
 	AUTO_FD group = must(fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_UNLIMITED_MARKS |
 						   FAN_REPORT_PIDFD,
@@ -88,6 +136,10 @@ int main(int argc, char **argv)
 
 	if (rounds <= 0)
 		return 2;
+	if (argc == 4) {
+		measure_inside(atoi(argv[3]), rounds);
+		return EXIT_SUCCESS;
+	}
 	(void)snprintf(log_path, sizeof log_path, "%s/log", argv[1]);
 	(void)snprintf(place_path, sizeof place_path, "%s/place", argv[1]);
 	log = must(open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), "open a log");

@@ -1,6 +1,6 @@
 """What Mayfly costs, each figure beside its bare limit, in interleaved runs of the same minutes.
 
-Usage: bench.py [NAME...]   NAME: run mount answer open put memory start; without one, all.
+Usage: bench.py [NAME...]   NAME: run mount answer open request put memory start; without one, all.
 Prints a line a figure: what was measured, Mayfly's and the bare median with the spread of the middle half, the bar.
 """
 import os
@@ -51,13 +51,22 @@ class Bench:
         self.names = names
         self.report = Report()
         self.engine = Engine().start()
-        self.engine.import_image(extra=lambda root: shutil.copy(PROGRAMS / "open_timer", root / "bin/open_timer"))
-        self.mayfly = Mayfly([self.engine], [TAG]).start()
+        self.engine.import_image(extra=self.add_programs)
+        self.mayfly = Mayfly([self.engine], [TAG])
+        # What is measured is the way of a request, not the share of one container.
+        self.mayfly.config["container_socket"] = {"requests_per_second": 1000000, "connections": 10000}
+        self.mayfly.write_config()
+        self.mayfly.start()
         for secret in SECRETS:
             self.mayfly.mayfly("generate", f"prod/{secret}")
         self.mayfly.policy(grant("bench", {"compose.project": "bench"},
                                  *({"name": secret, "mode": "0444"} for secret in SECRETS)))
         self.volume = self.make_volume(TAG)
+
+    @staticmethod
+    def add_programs(root):
+        shutil.copy(PROGRAMS / "open_timer", root / "bin/open_timer")
+        shutil.copy(BUILD / "tests/engine/varlink_call", root / "bin/call")
 
     def make_volume(self, driver, name="secrets"):
         self.engine.docker("volume", "create", "-d", driver, name)
@@ -138,6 +147,66 @@ class Bench:
         self.report.compare("an open and close after the retreat, and of an unguarded file", [r[0] for r in rounds],
                             [r[1] for r in rounds], 1.25, "ns")
 
+    def rates(self, container, answers, bare, what):
+        """Calls over one connection, by turns with a bare server that answers the same bytes."""
+        ours_us, bare_us = [], []
+        for _ in range(6):
+            for times, socket, method in ((ours_us, "container.sock", what), (bare_us, "bare.sock", what)):
+                result = self.engine.docker("exec", "-e", f"MAYFLY_SOCKET=/run/mayfly/{socket}", container, "call", "--repeat",
+                                            "4000", method, "-")
+                times += [float(line) for line in result.stdout.splitlines()]
+        rate = lambda times: 1e6 * len(times) / sum(times)
+        p99 = lambda times: statistics.quantiles(times, n=100)[98]
+        ratio = rate(ours_us) / rate(bare_us)
+        self.report.missed += ratio < 0.5
+        self.report.line(f"{what}: requests a second", f"{rate(ours_us):.0f}, bare {rate(bare_us):.0f}: x {ratio:.2f}",
+                         f">= 0.5 x: {'met' if ratio >= 0.5 else 'NOT MET'}; {len(ours_us)} calls each")
+        ratio = p99(ours_us) / p99(bare_us)
+        self.report.missed += ratio > 2
+        self.report.line(f"{what}: p99", f"{p99(ours_us):.0f} us, bare {p99(bare_us):.0f} us: x {ratio:.2f}",
+                         f"<= 2 x: {'met' if ratio <= 2 else 'NOT MET'}")
+
+    def request(self):
+        directory = self.mayfly.root / "run/mayfly/container"
+        name = self.docker_run("-v", f"{directory}:/run/mayfly:ro", IMAGE, "sleep", "600", detach=True).stdout.strip()
+        for what in ("WhoAmI", "Request"):
+            self.engine.docker("exec", name, "call", what, "-")
+            answer = self.engine.docker("exec", name, "call", what, "-").stdout.rstrip("\n").encode() + b"\0"
+            (self.mayfly.root / "answer").write_bytes(answer)
+            bare = subprocess.Popen([PROGRAMS / "bare_server", directory / "bare.sock", self.mayfly.root / "answer"])
+            try:
+                wait_for(lambda: (directory / "bare.sock").exists(), "the bare server listens")
+                self.rates(name, answer, bare, what)
+            finally:
+                bare.kill()
+                bare.wait()
+                (directory / "bare.sock").unlink()
+        self.first_request(name)
+        self.idle_connections(name)
+        self.engine.docker("rm", "-f", name)
+
+    def first_request(self, name):
+        """By turns: five secrets into a running container, and the same by the bare calls."""
+        ours, bare = [], []
+        pid = self.engine.inspect(name, ".State.Pid")
+        for _ in range(5):
+            ours += map(float, self.engine.docker("exec", name, "call", "--cycle", "20").stdout.split())
+            lines = run(PROGRAMS / "bare_delivery", self.mayfly.root, 20, pid).stdout.splitlines()
+            bare += [float(line.split()[0]) for line in lines]
+        self.report.compare("a first Request of five secrets, and the bare calls", ours, bare, 3.0, "us")
+
+    def idle_connections(self, name):
+        count = 10000
+        pid = self.mayfly.child("mayfly-broker")
+        anonymous = lambda: int(pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().split("Pss_Anon:")[1].split()[0])
+        before = anonymous()
+        holder = subprocess.Popen(["docker", "-H", f"unix://{self.engine.socket}", "exec", "-i", name, "call", "--idle", str(count)],
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdout.readline() == "open\n"
+        time.sleep(1)
+        self.report.limit(f"memory for each of {count} idle connections", (anonymous() - before) / count, 4, "KiB")
+        holder.communicate()
+
     def put(self):
         directory = self.mayfly.root / "bench"
         directory.mkdir()
@@ -208,7 +277,7 @@ class Bench:
 
 
 def main(names):
-    bench = Bench(names or ["run", "mount", "answer", "open", "put", "memory", "start"])
+    bench = Bench(names or ["run", "mount", "answer", "open", "request", "put", "memory", "start"])
     try:
         bench.all()
     finally:

@@ -117,6 +117,7 @@ class Engine:
         self.exec_root = self.directory / "run"
         self.process = None
         self.known_volumes = []
+        self.keep = []  # names of containers that are not removed between tests
 
     def command(self):
         dockerd = ["dockerd", "--data-root", self.data_root, "--exec-root", self.exec_root, "-p",
@@ -192,7 +193,8 @@ class Engine:
                            stdout=subprocess.DEVNULL)
 
     def remove_containers(self):
-        ids = self.docker("ps", "-aq", "--no-trunc").stdout.split()
+        listed = self.docker("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}").stdout.splitlines()
+        ids = [line.split()[0] for line in listed if line.split()[1] not in self.keep]
         if ids:
             self.docker("rm", "-f", *ids, check=False)
 
@@ -220,6 +222,7 @@ class Engine:
 
     def close(self):
         everything = processes_below(self.process.pid) if self.process else []
+        self.keep = []
         with contextlib.suppress(Exception):
             self.remove_containers()
         self.stop()

@@ -1,6 +1,6 @@
 /* The plugin protocol's requests. Bytes come in pieces: what is said about a beginning must hold
  * for the whole. */
-#include "daemon/broker/listen/http_request.h"
+#include "daemon/broker/wire/http_request.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* Policy files, and what they give to one container. A line "----" begins the next file. */
-#include "daemon/broker/policy/policy.h"
+#include "daemon/broker/policy/plan.h"
 #include "proto/secret_name.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -16,6 +16,7 @@
 /* Newer than libseccomp 2.5.4 and the headers of Debian 12. */
 #define CALL_STATMOUNT	      457
 #define CALL_LISTMOUNT	      458
+#define SO_PASSPIDFD_6_5      76
 #define SO_PEERPIDFD_6_5      77
 #define PIDFD_IOCTL_TYPE      0xFF
 #define PIDFD_INFO_NUMBER     11
@@ -25,6 +26,8 @@ static int deny_older_kernel(scmp_filter_ctx filter)
 {
 	const struct scmp_arg_cmp peer_pidfd[] = { SCMP_A1(SCMP_CMP_EQ, SOL_SOCKET),
 		SCMP_A2(SCMP_CMP_EQ, SO_PEERPIDFD_6_5) };
+	const struct scmp_arg_cmp pass_pidfd[] = { SCMP_A1(SCMP_CMP_EQ, SOL_SOCKET),
+		SCMP_A2(SCMP_CMP_EQ, SO_PASSPIDFD_6_5) };
 	/* Whatever size of the struct is asked for. */
 	const struct scmp_arg_cmp pidfd_info[] = { SCMP_A1(SCMP_CMP_MASKED_EQ,
 		IOCTL_TYPE_AND_NUMBER, PIDFD_IOCTL_TYPE << 8 | PIDFD_INFO_NUMBER) };
@@ -35,6 +38,9 @@ static int deny_older_kernel(scmp_filter_ctx filter)
 	if (r == 0)
 		r = seccomp_rule_add_array(
 			filter, SCMP_ACT_ERRNO(ENOPROTOOPT), SCMP_SYS(getsockopt), 2, peer_pidfd);
+	if (r == 0)
+		r = seccomp_rule_add_array(
+			filter, SCMP_ACT_ERRNO(ENOPROTOOPT), SCMP_SYS(setsockopt), 2, pass_pidfd);
 	if (r == 0)
 		r = seccomp_rule_add_array(
 			filter, SCMP_ACT_ERRNO(ENOTTY), SCMP_SYS(ioctl), 1, pidfd_info);

@@ -20,6 +20,7 @@ BROKER_RANKS = {
     "daemon/broker/store/sqlite": 4,
     "daemon/broker/audit": 5,
     "daemon/broker/identity": 4,
+    "daemon/broker/wire": 3,
     "daemon/broker/config": 3,
     "daemon/broker/loop": 2,
 }
@@ -29,11 +30,15 @@ OTHERS = {
     "proto": ["include/mayfly"],
     "daemon/privilege": ["proto", "include/mayfly"],
     "daemon/supervisor": ["daemon/privilege", "proto", "include/mayfly"],
-    "daemon/mounter": ["daemon/privilege", "proto", "include/mayfly"],
+    "daemon/mounter": ["daemon/mounter/kernel", "daemon/privilege", "proto", "include/mayfly"],
+    "daemon/mounter/kernel": ["proto", "include/mayfly"],
     "daemon/engine": ["daemon/engine/api", "daemon/engine/facts", "daemon/privilege", "proto", "include/mayfly"],
     "daemon/engine/api": ["daemon/engine/facts", "proto", "include/mayfly"],
     "daemon/engine/facts": ["proto", "include/mayfly"],
-    "client/lib": ["include/mayfly"],
+    # libmayfly lives in other people's programs: it stands on nothing of ours but its own headers.
+    "client/lib": ["client/lib/wire", "include/mayfly"],
+    "client/lib/wire": ["include/mayfly"],
+    "client/exec": ["client/lib", "client/lib/wire", "include/mayfly"],
     "client/cli": ["client/cli", "proto", "include/mayfly"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

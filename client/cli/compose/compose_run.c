@@ -80,7 +80,7 @@ int conversion_refuse(const struct conversion *conversion, struct mayfly_error *
 	for (size_t i = 0; i < conversion->refusals.count; i++)
 		say_aside("%s\n", conversion->refusals.items[i]);
 	return error_set(err, -EINVAL,
-		"%zu thing%s in the file cannot be served from Mayfly's volumes\nchange what is "
+		"%zu thing%s in the file cannot be served by Mayfly\nchange what is "
 		"named above; nothing was started or written",
 		conversion->refusals.count, conversion->refusals.count == 1 ? "" : "s");
 }

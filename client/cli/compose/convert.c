@@ -5,6 +5,7 @@
 #include "client/cli/compose/invocation.h"
 #include "client/cli/compose/plain_values.h"
 #include "client/cli/compose/yaml.h"
+#include "client/cli/entry_point/entry_point.h"
 #include "client/cli/files/config_edit.h"
 #include "client/cli/files/edited_file.h"
 #include "client/cli/terminal/print.h"
@@ -15,6 +16,23 @@
 
 /* The first line of every copy: one that has it may be written again. */
 #define MARK "# Made by `mayfly compose convert`"
+
+/* What is bound into containers, on the host that runs them. */
+#define EXEC_PROGRAM MAYFLY_PREFIX "/lib/mayfly/exec"
+
+/* What is made of the file. */
+struct plan {
+	struct conversion conversion;
+	struct entry_points points;
+	char *driver;
+};
+
+static void plan_done(struct plan *plan)
+{
+	conversion_done(&plan->conversion);
+	entry_points_done(&plan->points);
+	free(plan->driver);
+}
 
 /* From which file to which. */
 struct route {
@@ -119,13 +137,17 @@ static void tell_next(struct cli *cli, const struct compose_command *command,
 }
 
 static void tell_notes(
-	const struct compose_command *command, json_t *model, const struct conversion *conversion)
+	const struct compose_command *command, json_t *model, const struct plan *plan)
 {
 	MAYFLY_CLEANUP(text_list_done) struct text_list plain = { 0 };
 
 	plain_values_find(model, &plain);
-	for (size_t i = 0; i < conversion->notes.count; i++)
-		say_aside("note: %s\n", conversion->notes.items[i]);
+	for (size_t i = 0; i < plan->conversion.notes.count; i++)
+		say_aside("note: %s\n", plan->conversion.notes.items[i]);
+	for (size_t i = 0; i < plan->points.count; i++)
+		say_aside("note: service %s: its environment is made when it starts: a rotation "
+			  "reaches it with \"on_rotate\": \"restart\" in its grant\n",
+			plan->points.items[i].service);
 	for (size_t i = 0; i < plain.count; i++)
 		say_aside("note: %s\n", plain.items[i]);
 	if (!command->has_no_env_resolution)
@@ -134,12 +156,23 @@ static void tell_notes(
 			command->version);
 }
 
-static int print_result(
-	const struct route *route, const struct conversion *conversion, struct mayfly_error *err)
+static json_t *points_to_json(const struct entry_points *points)
 {
+	json_t *list = json_made(json_array());
+
+	for (size_t i = 0; i < points->count; i++)
+		(void)json_array_append_new(list,
+			json_made(json_pack("{s:s, s:s, s:O}", "service", points->items[i].service,
+				"directory", points->items[i].directory, "variables",
+				points->items[i].variables)));
+	return list;
+}
+
+static int print_result(const struct route *route, const struct plan *plan)
+{
+	const struct conversion *conversion = &plan->conversion;
 	json_t *volumes = json_made(json_array());
 
-	(void)err;
 	for (size_t i = 0; i < conversion->count; i++) {
 		const struct service_volume *volume = &conversion->volumes[i];
 
@@ -148,23 +181,24 @@ static int print_result(
 					 volume->service, "volume", volume->name, "directory",
 					 volume->directory, "files", volume->files)));
 	}
-	return print_json(json_pack("{s:s, s:o}", "output", route->to, "volumes", volumes));
+	return print_json(json_pack("{s:s, s:o, s:o}", "output", route->to, "volumes", volumes,
+		"environments", points_to_json(&plan->points)));
 }
 
 static int emit(struct cli *cli, const struct compose_command *command, const struct route *route,
-	json_t *model, const struct conversion *conversion, struct mayfly_error *err)
+	json_t *model, const struct plan *plan, struct mayfly_error *err)
 {
-	AUTO_FREE char *configured = config_plugin_name(cli->root);
-	const char *driver = argument_value(cli->arguments, "driver");
 	AUTO_FREE char *header = text_format(MARK
 		" from %s: its secrets have become volumes.\n"
 		"# No value of theirs stands here. Make it again when the original has changed.\n",
 		strrchr(route->from, '/') ? strrchr(route->from, '/') + 1 : route->from);
-	AUTO_JSON json_t *copy = conversion_apply(model, conversion, driver ? driver : configured);
+	AUTO_JSON json_t *copy = conversion_apply(model, &plan->conversion, plan->driver);
 	AUTO_FREE char *text = NULL;
 	size_t length;
-	int r = yaml_write(copy, header, false, &text, &length, err);
+	int r;
 
+	entry_points_apply(&plan->points, EXEC_PROGRAM, copy);
+	r = yaml_write(copy, header, false, &text, &length, err);
 	if (r < 0)
 		return r;
 	if (strcmp(route->to, "-") == 0) {
@@ -176,15 +210,48 @@ static int emit(struct cli *cli, const struct compose_command *command, const st
 	if (r < 0)
 		return r;
 	if (cli->json)
-		return print_result(route, conversion, err);
-	tell_next(cli, command, route, conversion);
+		return print_result(route, plan);
+	tell_next(cli, command, route, &plan->conversion);
 	return CLI_DONE;
+}
+
+/* Finds out what becomes of MODEL. */
+static int make_plan(struct cli *cli, const struct route *route, json_t *model,
+	struct plan *ret_plan, struct mayfly_error *err)
+{
+	const char *driver = argument_value(cli->arguments, "driver"), *wish;
+	MAYFLY_CLEANUP(plan_done) struct plan plan = { 0 };
+	struct text_list *refusals = &plan.conversion.refusals;
+	struct mounts mounts;
+	size_t at = 0;
+	int r;
+
+	plan.driver = driver ? text_copy(driver) : config_plugin_name(cli->root);
+	conversion_plan(model, &plan.conversion);
+	mounts = (struct mounts){ model, &plan.conversion, plan.driver };
+	while ((wish = argument_next(cli->arguments, "env", &at))) {
+		r = entry_points_add(&plan.points, wish, &mounts, refusals, err);
+		if (r < 0)
+			return cli_usage(err);
+	}
+	entry_points_complete(&plan.points, model, refusals);
+	r = conversion_refuse(&plan.conversion, err);
+	if (r < 0)
+		return r;
+	if (plan.conversion.count == 0 && plan.points.count == 0)
+		return error_set(err, -ENODATA,
+			"no service of %s has secrets: there is nothing "
+			"to convert",
+			route->from);
+	*ret_plan = plan;
+	plan = (struct plan){ 0 };
+	return 0;
 }
 
 static int convert(struct cli *cli, const struct compose_command *command,
 	const struct invocation *invocation, const struct route *route, struct mayfly_error *err)
 {
-	MAYFLY_CLEANUP(conversion_done) struct conversion conversion = { 0 };
+	MAYFLY_CLEANUP(plan_done) struct plan plan = { 0 };
 	MAYFLY_CLEANUP(text_list_done) struct text_list options = { 0 };
 	AUTO_FREE char *from_directory = directory_part(route->from);
 	AUTO_FREE char *to_directory = directory_part(route->to);
@@ -199,20 +266,14 @@ static int convert(struct cli *cli, const struct compose_command *command,
 	r = compose_config(command, &request, &model, err);
 	if (r < 0)
 		return r;
-	conversion_plan(model, &conversion);
-	r = conversion_refuse(&conversion, err);
+	r = make_plan(cli, route, model, &plan, err);
 	if (r < 0)
 		return r;
-	if (conversion.count == 0)
-		return error_set(err, -ENODATA,
-			"no service of %s has secrets: there is nothing "
-			"to convert",
-			route->from);
-	tell_notes(command, model, &conversion);
+	tell_notes(command, model, &plan);
 	if (!stays)
 		say_aside(
 			"note: %s is in another directory: paths in it are absolute\n", route->to);
-	return emit(cli, command, route, model, &conversion, err);
+	return emit(cli, command, route, model, &plan, err);
 }
 
 int convert_run(struct cli *cli, struct mayfly_error *err)

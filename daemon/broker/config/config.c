@@ -272,6 +272,25 @@ static void read_user(struct making *making, struct json_place root)
 	making->config->user = copy(making, json_string_value(place.value));
 }
 
+static unsigned number_or(struct json_place object, const char *key, unsigned otherwise)
+{
+	json_t *value = json_object_get(object.value, key);
+
+	return value ? (unsigned)json_integer_value(value) : otherwise;
+}
+
+static struct config_container_socket read_container_socket(struct json_place root)
+{
+	struct json_place place = { 0 };
+
+	(void)json_place_member(root, "container_socket", &place);
+	return (struct config_container_socket){
+		.connections = number_or(place, "connections", 64),
+		.requests_per_second = number_or(place, "requests_per_second", 1000),
+		.waits = number_or(place, "waits", 16),
+	};
+}
+
 static void read_config(struct making *making, struct json_place root)
 {
 	struct json_place sets;
@@ -285,6 +304,7 @@ static void read_config(struct making *making, struct json_place root)
 	read_engines(making, root);
 	read_user(making, root);
 	making->config->operator_group = member_or(making, root, "operator_group", "mayfly");
+	making->config->container_socket = read_container_socket(root);
 	making->config->allow_reveal = json_is_true(json_object_get(root.value, "allow_reveal"));
 }
 

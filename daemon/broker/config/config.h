@@ -25,6 +25,13 @@ struct config_engine {
 	char *exec_root;   /* dockerd --exec-root, default "/run/docker" */
 };
 
+/* Of one container, and of one user of the host outside of containers. */
+struct config_container_socket {
+	unsigned connections;	      /* default 64 */
+	unsigned requests_per_second; /* default 1000; bursts of twice as many */
+	unsigned waits;		      /* default 16 */
+};
+
 struct config {
 	char *environment; /* the set that a grant without `set` means; NULL: not chosen yet */
 	struct config_set *sets;
@@ -34,6 +41,7 @@ struct config {
 	char *operator_group; /* default "mayfly"; need not exist: then only root */
 	char *user;	      /* default "mayfly"; a name, or a number as text */
 	bool allow_reveal;    /* default false */
+	struct config_container_socket container_socket;
 };
 
 /* Reads ROOT/etc/mayfly/mayflyd.json ("" is the real root). A file that is not there is an empty

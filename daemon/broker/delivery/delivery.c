@@ -268,32 +268,87 @@ int delivery_arm(
 	return begun(delivery, r);
 }
 
-static int refill_next(struct delivery *delivery);
+/* The next request of a generation that is made beside another: each is a worker's job, and a delivery
+ * has one worker at a time. */
+static int prepare_next(struct delivery *delivery, mounter_reply_function *on_prepared)
+{
+	const struct delivery_file *file = &delivery->files[delivery->operation->next_file];
+	struct mounter_request request = request_for_file(delivery, file);
 
-static void on_refilled(const struct mounter_reply *reply, int fd, void *data)
+	return mounter_link_send(delivery->mounter, &request, NULL, 0, on_prepared, delivery);
+}
+
+static void on_prepared(const struct mounter_reply *reply, int fd, void *data)
 {
 	struct delivery *delivery = data;
-	const bool was_commit = reply->op == MOUNTER_OP_COMMIT;
 	int r = 0;
 
 	note_reply(delivery, reply, fd);
-	if (delivery->operation->status == 0 && !was_commit)
-		r = refill_next(delivery);
-	if (r < 0)
+	if (delivery->operation->status == 0 &&
+		delivery->operation->next_file < delivery->files_count) {
+		r = prepare_next(delivery, on_prepared);
+		if (r == 0)
+			return;
 		note_failure(delivery, r, "ask the mounter");
-	if (delivery->operation->status < 0 || was_commit)
-		finish(delivery);
+	}
+	finish(delivery);
 }
 
-/* One after the other: each is a worker's job, and a delivery has one worker at a time. */
-static int refill_next(struct delivery *delivery)
+int delivery_prepare(struct delivery *delivery, delivery_done_function *on_done)
 {
-	const size_t next = delivery->operation->next_file;
+	int r = begin(delivery, on_done);
+
+	if (r < 0)
+		return r;
+	delivery->generation++;
+	r = prepare_next(delivery, on_prepared);
+	if (r < 0)
+		delivery->generation--;
+	return r < 0 ? cancel(delivery, r) : 0;
+}
+
+int delivery_commit(struct delivery *delivery, bool keep_previous, delivery_done_function *on_done)
+{
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_COMMIT);
 
-	if (next < delivery->files_count)
-		request = request_for_file(delivery, &delivery->files[next]);
-	return mounter_link_send(delivery->mounter, &request, NULL, 0, on_refilled, delivery);
+	request.flags = keep_previous ? MOUNTER_KEEP_PREVIOUS : 0;
+	return send_alone(delivery, &request, NULL, 0, on_done);
+}
+
+int delivery_clean(struct delivery *delivery, delivery_done_function *on_done)
+{
+	struct mounter_request request = request_for(delivery, MOUNTER_OP_CLEAN);
+
+	return send_alone(delivery, &request, NULL, 0, on_done);
+}
+
+int delivery_unseal(struct delivery *delivery, delivery_done_function *on_done)
+{
+	struct mounter_request request = request_for(delivery, MOUNTER_OP_UNSEAL);
+
+	return send_alone(delivery, &request, NULL, 0, on_done);
+}
+
+/* Files of a refill are placeholders that readers see at once. */
+static void on_refill_prepared(const struct mounter_reply *reply, int fd, void *data)
+{
+	struct delivery *delivery = data;
+	struct mounter_request request = request_for(delivery, MOUNTER_OP_COMMIT);
+	int r = 0;
+
+	note_reply(delivery, reply, fd);
+	if (delivery->operation->status < 0 || reply->op == MOUNTER_OP_COMMIT) {
+		finish(delivery);
+		return;
+	}
+	r = delivery->operation->next_file < delivery->files_count
+		    ? prepare_next(delivery, on_refill_prepared)
+		    : mounter_link_send(
+			      delivery->mounter, &request, NULL, 0, on_refill_prepared, delivery);
+	if (r < 0) {
+		note_failure(delivery, r, "ask the mounter");
+		finish(delivery);
+	}
 }
 
 int delivery_refill(struct delivery *delivery, delivery_done_function *on_done)
@@ -303,7 +358,7 @@ int delivery_refill(struct delivery *delivery, delivery_done_function *on_done)
 	if (r < 0)
 		return r;
 	delivery->generation++;
-	r = refill_next(delivery);
+	r = prepare_next(delivery, on_refill_prepared);
 	return r < 0 ? cancel(delivery, r) : 0;
 }
 
@@ -318,10 +373,31 @@ int delivery_locate(
 	return send_alone(delivery, &request, &init, 1, on_done);
 }
 
-int delivery_attach_inside(
-	struct delivery *delivery, int init, const char *target, delivery_done_function *on_done)
+int delivery_mark(struct delivery *delivery, uint32_t group, delivery_done_function *on_done)
+{
+	struct mounter_request request = request_for(delivery, MOUNTER_OP_MARK);
+
+	request.group = group;
+	return send_alone(delivery, &request, NULL, 0, on_done);
+}
+
+int delivery_attach_inside(struct delivery *delivery, int init, const char *target,
+	const struct delivery *covered, bool make_target, delivery_done_function *on_done)
 {
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_ATTACH_INSIDE);
+
+	if (strlen(target) >= sizeof request.name)
+		return -ENAMETOOLONG;
+	(void)strcpy(request.name, target);
+	request.device = covered ? covered->device : 0;
+	request.flags = make_target ? MOUNTER_MAKE_TARGET : 0;
+	return send_alone(delivery, &request, &init, 1, on_done);
+}
+
+int delivery_detach_inside(
+	struct delivery *delivery, int init, const char *target, delivery_done_function *on_done)
+{
+	struct mounter_request request = request_for(delivery, MOUNTER_OP_DETACH_INSIDE);
 
 	if (strlen(target) >= sizeof request.name)
 		return -ENAMETOOLONG;

@@ -89,8 +89,27 @@ int delivery_write(struct delivery *delivery, uv_loop_t *loop, const struct valu
 	delivery_done_function *on_done);
 
 int delivery_seal(struct delivery *delivery, delivery_done_function *on_done);
+/* The other way, for a further generation. */
+int delivery_unseal(struct delivery *delivery, delivery_done_function *on_done);
+/* Placeholders of a further generation for the files, beside what readers see. */
+int delivery_prepare(struct delivery *delivery, delivery_done_function *on_done);
+/* Puts that generation in place of what readers see. KEEP_PREVIOUS: who reads the older one may go on
+ * until delivery_clean(). */
+int delivery_commit(struct delivery *delivery, bool keep_previous, delivery_done_function *on_done);
+/* Wipes every generation but the present one. */
+int delivery_clean(struct delivery *delivery, delivery_done_function *on_done);
 int delivery_retreat(struct delivery *delivery, bool keep_guard, delivery_done_function *on_done);
-int delivery_attach_inside(
+
+/* Guards it by GROUP while nobody has it yet. */
+int delivery_mark(struct delivery *delivery, uint32_t group, delivery_done_function *on_done);
+
+/* Attaches it at TARGET in the mount namespace of INIT: over the delivery COVERED (NULL: over
+ * none), or in a directory that is there or, with MAKE_TARGET, is made. -EROFS, -EACCES: it cannot
+ * be made; -EBUSY: a mount is there already. */
+int delivery_attach_inside(struct delivery *delivery, int init, const char *target,
+	const struct delivery *covered, bool make_target, delivery_done_function *on_done);
+/* Takes it away from there again. */
+int delivery_detach_inside(
 	struct delivery *delivery, int init, const char *target, delivery_done_function *on_done);
 int delivery_wipe(struct delivery *delivery, delivery_done_function *on_done);
 /* ENGINE: its pidfd, or -1. It is needed when the mounter that has wiped the delivery is dead. */

@@ -267,3 +267,19 @@ bool cgroup_mentions(const struct cgroup_roots *roots, pid_t pid, const char *co
 
 	return read_cgroup_text(roots, pid, text) == 0 && strstr(text, container_id);
 }
+
+bool cgroup_names_a_container(const struct cgroup_roots *roots, pid_t pid)
+{
+	char text[CGROUP_TEXT_SIZE];
+
+	if (read_cgroup_text(roots, pid, text) < 0)
+		return false;
+	for (const char *at = text; *at;) {
+		const size_t length = strspn(at, "0123456789abcdef");
+
+		if (length == 64)
+			return true;
+		at += length > 0 ? length : 1;
+	}
+	return false;
+}

@@ -64,6 +64,10 @@ int cgroup_identity_of(const struct cgroup_roots *roots, pid_t pid, int pidfd,
 /* True when IDENTITY is in CHAIN. */
 bool cgroup_chain_has(const struct cgroup_chain *chain, const struct cgroup_identity *identity);
 
+/* True when a line of /proc/PID/cgroup has 64 hex digits in a row: a container's id, as engines name
+ * their cgroups. Good enough to wait for the engine's word; never a reason to allow. */
+bool cgroup_names_a_container(const struct cgroup_roots *roots, pid_t pid);
+
 /* True when a line of /proc/PID/cgroup has a component that names CONTAINER_ID. Good enough to
  * refuse early whoever cannot be in that container; never a reason to allow. */
 bool cgroup_mentions(const struct cgroup_roots *roots, pid_t pid, const char *container_id);

@@ -8,11 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#define SO_PEERPIDFD_6_5 77
 
 void container_process_done(struct container_process *process)
 {
@@ -47,22 +44,6 @@ int container_process_pin(const struct cgroup_roots *roots, pid_t pid, const cha
 	}
 	*ret_process = process;
 	return 0;
-}
-
-int process_peer_pin(int socket, pid_t *ret_pid)
-{
-	struct ucred peer;
-	socklen_t length = sizeof peer;
-	int pidfd = -1;
-
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0)
-		return -errno;
-	*ret_pid = peer.pid;
-	length = sizeof pidfd;
-	if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD_6_5, &pidfd, &length) == 0)
-		return pidfd;
-	pidfd = (int)syscall(SYS_pidfd_open, peer.pid, 0);
-	return pidfd < 0 ? -errno : pidfd;
 }
 
 static int read_proc(

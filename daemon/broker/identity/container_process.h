@@ -21,11 +21,6 @@ int container_process_pin(const struct cgroup_roots *roots, pid_t pid, const cha
 	struct container_process *ret_process, struct mayfly_error *err);
 void container_process_done(struct container_process *process);
 
-/* The process that has made the connection SOCKET, as a pidfd that the caller owns
- * (SO_PEERPIDFD, 6.5; before that pidfd_open of SO_PEERCRED's pid: one that has got its number is
- * taken for it), or a negative errno; its pid in *RET_PID. */
-int process_peer_pin(int socket, pid_t *ret_pid);
-
 /* Not reaped and no zombie. */
 bool process_is_alive(int pidfd);
 

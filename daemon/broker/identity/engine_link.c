@@ -133,14 +133,16 @@ static int on_event(struct engine_link *link, json_t *message, struct mayfly_err
 	const char *action = json_string_value(json_object_get(message, "action"));
 	const char *id = json_string_value(json_object_get(message, "id"));
 	const char *source = json_string_value(json_object_get(message, "source"));
+	const json_int_t pid = json_integer_value(json_object_get(message, "pid"));
 	struct container_facts facts;
 
-	if (!action || !is_hex_id(id) || !facts_of(message, &facts, err))
+	if (!action || !is_hex_id(id) || pid < 0 || pid > INT32_MAX ||
+		!facts_of(message, &facts, err))
 		return error_set(err, -EBADMSG, "an event that breaks the rules");
 	for (size_t i = 0; i < sizeof events / sizeof events[0]; i++)
 		if (strcmp(action, events[i].name) == 0)
 			link->callbacks.on_event(link->callbacks.data, events[i].event, id,
-				source && strcmp(source, "bundle") == 0,
+				(pid_t)pid, source && strcmp(source, "bundle") == 0,
 				facts.object ? &facts : NULL);
 	container_facts_done(&facts);
 	return 0;
@@ -193,6 +195,11 @@ static int on_answer(struct engine_link *link, json_t *message, struct mayfly_er
 	if (question)
 		question->on_facts(
 			question, facts.object ? &facts : NULL, id ? id : "", why ? why : "");
+	/* Unless it was given up by its own callback. */
+	if (question && question == find_question(link, message) && question->is_single) {
+		(void)take_question(link, question->serial);
+		question->on_done(question, why ? -EIO : 0, why ? why : "");
+	}
 	container_facts_done(&facts);
 	return 0;
 }
@@ -364,12 +371,14 @@ static int ask(struct engine_link *link, json_t *message, struct engine_question
 int engine_link_candidates(
 	struct engine_link *link, const char *volume, struct engine_question *question)
 {
+	question->is_single = false;
 	return ask(link, json_pack("{s:s, s:s}", "type", "candidates", "volume", volume), question);
 }
 
 int engine_link_containers(
 	struct engine_link *link, const char *id, struct engine_question *question)
 {
+	question->is_single = id != NULL;
 	return ask(link,
 		id ? json_pack("{s:s, s:s}", "type", "container", "id", id)
 		   : json_pack("{s:s}", "type", "containers"),

@@ -37,10 +37,11 @@ enum engine_event {
 };
 
 struct engine_callbacks {
-	/* FACTS are borrowed, NULL where the message has none. BY_BUNDLE: the engine does not
-	 * answer, its runtime says so. */
-	void (*on_event)(void *data, enum engine_event event, const char *id, bool by_bundle,
-		const struct container_facts *facts);
+	/* PID is of the init of a container that has started (of every one; 0: it has ended again),
+	 * else 0. FACTS are borrowed, NULL where the message has none: not of our driver. BY_BUNDLE: the
+	 * engine does not answer, its runtime says so. */
+	void (*on_event)(void *data, enum engine_event event, const char *id, pid_t pid,
+		bool by_bundle, const struct container_facts *facts);
 	/* Container ID is about to be started with our host path MOUNT_ID, as UID and GID (inside).
 	 */
 	void (*on_bundle)(
@@ -64,6 +65,7 @@ struct engine_question {
 		const char *id, const char *why);
 	void (*on_done)(struct engine_question *question, int status, const char *why);
 	/* of the link */
+	bool is_single; /* one answer, without an end of its own */
 	uint64_t serial;
 	struct engine_question *next;
 };

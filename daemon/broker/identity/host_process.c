@@ -1,6 +1,7 @@
 #include "daemon/broker/identity/host_process.h"
 
 #include "daemon/broker/identity/container_process.h"
+#include "daemon/broker/wire/peer_process.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
@@ -22,7 +23,8 @@ bool host_process_is_peer(
 	struct process_status status;
 	struct mayfly_error err;
 	pid_t pid = 0;
-	AUTO_FD pidfd = process_peer_pin(socket, &pid);
+	bool is_proved; /* before 6.5 one that has got its number is taken for it */
+	AUTO_FD pidfd = peer_process_open(socket, &pid, &is_proved);
 
 	return pidfd >= 0 && pid > 0 && process_status_read(roots, pid, &status, &err) == 0 &&
 	       !status.is_in_pid_namespace && !is_in_container(roots, known, pid, pidfd) &&

@@ -129,6 +129,26 @@ size_t known_containers_count(const struct known_containers *known)
 	return known->count;
 }
 
+const char *known_containers_outermost(const struct known_containers *known,
+	const struct cgroup_chain *chain, unsigned *ret_engine,
+	struct cgroup_identity *ret_identity)
+{
+	struct known_container wanted = { .identity.hierarchy = chain->hierarchy };
+
+	for (size_t i = 0; i < chain->depth; i++) {
+		struct known_container **found;
+
+		wanted.identity.id = chain->ids[i];
+		found = tfind(&wanted, (void *const *)&known->by_place, compare_places);
+		if (!found)
+			continue;
+		*ret_engine = (*found)->engine;
+		*ret_identity = (*found)->identity;
+		return (*found)->id;
+	}
+	return NULL;
+}
+
 bool known_containers_cross(const struct known_containers *known, const struct cgroup_chain *chain,
 	const struct cgroup_identity *own)
 {

@@ -21,6 +21,13 @@ void known_containers_remove(struct known_containers *known, const char *id);
 void known_containers_forget_engine(struct known_containers *known, unsigned engine);
 size_t known_containers_count(const struct known_containers *known);
 
+/* The outermost known container on CHAIN: the one that whoever is there belongs to, whatever
+ * cgroups it has made inside. Its id is valid until the next change of KNOWN; NULL: there is none.
+ */
+const char *known_containers_outermost(const struct known_containers *known,
+	const struct cgroup_chain *chain, unsigned *ret_engine,
+	struct cgroup_identity *ret_identity);
+
 /* True when CHAIN passes through a known container other than that of OWN: at any level, so that
  * neither a container started below another one's cgroup nor one with a cgroup of its own inside
  * counts as the other. */

@@ -189,25 +189,6 @@ struct delivery *lease_filled(struct lease *lease)
 	return lease->mode == LEASE_AFTER_START ? lease->inside : &lease->delivery;
 }
 
-/* Each once. */
-static json_t *grant_names(const struct plan *plan)
-{
-	json_t *names = json_array();
-
-	for (size_t i = 0; i < plan->files_count; i++) {
-		const char *name = plan->files[i].grant->name;
-		bool is_known = false;
-		json_t *known;
-		size_t j;
-
-		json_array_foreach (names, j, known)
-			is_known = is_known || strcmp(json_string_value(known), name) == 0;
-		if (!is_known)
-			(void)json_array_append_new(names, json_string(name));
-	}
-	return names;
-}
-
 void lease_clear_candidates(struct lease *lease)
 {
 	struct lease_beginnings *beginnings = lease->beginnings;
@@ -229,7 +210,7 @@ void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetc
 	beginnings->has_plan = true;
 	lease->guards_always = beginnings->plan.guard == GUARD_ALWAYS;
 	json_decref(lease->grants);
-	lease->grants = grant_names(&beginnings->plan);
+	lease->grants = plan_grant_names(&beginnings->plan);
 	delivery_set_files(lease_filled(lease), fetched->files, fetched->files_count);
 	lease_filled(lease)->is_plain = beginnings->plan.layout == LAYOUT_PLAIN;
 	fetched->files = NULL;
@@ -239,8 +220,7 @@ void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetc
 	fetched->used = NULL;
 }
 
-/* Tells whoever waits for Mount's answer, once. */
-static void answer_armed(struct lease *lease, int status, const char *why)
+void lease_answer_armed(struct lease *lease, int status, const char *why)
 {
 	void (*on_armed)(struct lease *, int, const char *, void *) = lease->beginnings->on_armed;
 
@@ -255,6 +235,7 @@ static const char *armed_as(const struct lease *lease)
 		return "mounted by `docker create`: a stand-in without secrets";
 	switch (lease->mode) {
 	case LEASE_GUARDED:
+	case LEASE_AT_REQUEST:
 		break;
 	case LEASE_AFTER_START:
 		return "attached empty: this kernel has no permission events, the files come after "
@@ -277,13 +258,13 @@ static void on_armed(struct delivery *delivery, int status, const char *detail)
 
 	if (status < 0) {
 		trail_add(lease_trail(lease), STEP_FAILED, "arm", "%s", detail);
-		answer_armed(lease, status, detail);
+		lease_answer_armed(lease, status, detail);
 		lease->is_waiting = false;
 		lease_end(lease, detail);
 		return;
 	}
 	if (!lease_step_done(lease)) {
-		answer_armed(lease, -ECANCELED, lease->end_reason);
+		lease_answer_armed(lease, -ECANCELED, lease->end_reason);
 		return;
 	}
 	if (lease->mode == LEASE_AT_MOUNT && lease->state == LEASE_ARMING && !lease->is_verified) {
@@ -296,7 +277,7 @@ static void on_armed(struct delivery *delivery, int status, const char *detail)
 	}
 	trail_add(lease_trail(lease), STEP_PASSED, "arm", "%s", armed_as(lease));
 	lease_save(lease);
-	answer_armed(lease, 0, "");
+	lease_answer_armed(lease, 0, "");
 	if (lease->state == LEASE_ARMED)
 		lease_start_next(lease);
 }
@@ -316,7 +297,7 @@ static void arm(struct lease *lease, void (*callback)(struct lease *, int, const
 			      context->engine_pidfds[lease->engine], on_armed);
 	if (r < 0) {
 		lease->is_waiting = false;
-		answer_armed(lease, r,
+		lease_answer_armed(lease, r,
 			r == -ESRCH
 				? "the engine's process cannot be identified; see `mayfly doctor`"
 				: "mayfly-mounter is being restarted; try again");
@@ -416,25 +397,40 @@ static void forget(struct lease *lease)
 		finish(lease);
 }
 
-static void on_wiped(struct delivery *delivery, int status, const char *detail)
+/* Wiped, and nowhere any more. */
+static void is_over(struct lease *lease)
 {
-	struct lease *lease = container_of(delivery, struct lease, delivery);
 	const bool was_decoy = lease->state == LEASE_DECOY;
 
 	lease->state = LEASE_ENDED;
-	if (status < 0 && status != -ENOENT && status != -EPROTO) {
-		log_error("wipe delivery %.12s: %s", delivery->hex, detail);
-		lease_audit(lease, "wipe", "refused", detail);
-	}
 	guard_return_group(lease->context->guard, lease->group);
 	if (!was_decoy)
 		lease_audit(lease, "end", "done", lease->end_reason);
 	/* Unmount will come for a container that was started; the directory must be there for
 	 * `docker cp` until then. */
-	if (lease->was_unmounted || !lease->holder.id)
+	if (lease->was_unmounted || !lease->holder.id || lease->mode == LEASE_AT_REQUEST)
 		forget(lease);
 	else
 		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
+}
+
+static void on_left(struct delivery *delivery, int status, const char *detail)
+{
+	if (status < 0)
+		log_warning("delivery %.12s: %s", delivery->hex, detail);
+	is_over(delivery->owner);
+}
+
+static void on_wiped(struct delivery *delivery, int status, const char *detail)
+{
+	struct lease *lease = delivery->owner;
+
+	if (status < 0 && status != -ENOENT && status != -EPROTO) {
+		log_error("wipe delivery %.12s: %s", delivery->hex, detail);
+		lease_audit(lease, "wipe", "refused", detail);
+	}
+	if (!lease_leave_target(lease, on_left))
+		is_over(lease);
 }
 
 static void wipe_outer(struct lease *lease)
@@ -472,6 +468,8 @@ static void begin_wipe(struct lease *lease)
 	if (lease->state == LEASE_ENDING || lease->state == LEASE_ENDED)
 		return;
 	end_decision(lease);
+	if (lease->state == LEASE_RELEASED)
+		lease->context->on_event(lease->context, lease, LEASE_EVENT_ENDED);
 	if (lease->beginnings && lease->beginnings->fetch)
 		value_fetch_abandon(ptr_take(&lease->beginnings->fetch));
 	lease_forget_review(lease);

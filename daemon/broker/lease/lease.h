@@ -1,4 +1,4 @@
-/* Leases: one delivery for one container, from Mount to the container's end.
+/* Leases: one delivery for one container, until the container's end.
  *
  * Glossary
  *   candidate   a container that may be the one that mounts: it uses the volume, does not run, and
@@ -9,13 +9,14 @@
  *               the proof of who has it
  *   released    written, sealed, open to that container
  *   beginnings  what only the way to the release needs; a released lease has none
- *   holder      the container that has it, once the start is verified
+ *   holder      the container that has it, once that is proved
+ *   generation  the files of a released delivery at one time; lease_change.c makes the next one
  *
  * The way: lease_new -> lease_arm -> (lease_on_bundle) -> lease_on_start -> verified -> recorded ->
  * written -> sealed -> openers answered -> retreat -> released -> lease_end -> wiped -> forgotten.
  * Each step is asynchronous and one at a time; an end that is wanted meanwhile waits for the step's
- * completion. lease_start.c has the steps of a start, lease_open.c the openers, lease_adopt.c what
- * is found after a restart; lease_steps.h is what they share. Loop thread only. */
+ * completion. In lease_start.c is a start, in lease_open.c the openers, in lease_request.c what a
+ * container asks for itself, in lease_adopt.c what is found after a restart. Loop thread only. */
 #pragma once
 
 #include "daemon/broker/delivery/delivery.h"
@@ -25,7 +26,7 @@
 #include "daemon/broker/lease/lease_context.h"
 #include "daemon/broker/loop/deadline.h"
 #include "daemon/broker/loop/descriptor_watch.h"
-#include "daemon/broker/policy/policy.h"
+#include "daemon/broker/policy/plan.h"
 #include "daemon/broker/provider/value_fetch.h"
 #include "proto/error.h"
 
@@ -56,6 +57,7 @@ enum lease_release_mode {
 	LEASE_GUARDED = 0,
 	LEASE_AFTER_START, /* a fresh tmpfs is moved over the target once the start is verified */
 	LEASE_AT_MOUNT,	   /* at Mount, for exactly one candidate */
+	LEASE_AT_REQUEST,  /* the container runs and has asked for it itself: there is no volume */
 };
 
 /* The way to the release: who it can be, and what it would get. */
@@ -79,8 +81,10 @@ struct lease_beginnings {
 	struct engine_question review; /* of lease_review.c */
 	bool is_in_review;
 	struct trail trail;
+	/* whoever waits for Mount's answer, or for the delivery that it has asked for */
 	void (*on_armed)(struct lease *lease, int status, const char *why, void *data);
 	void *on_armed_data;
+	const char *(*fails)(void *data); /* of a request: asked right before the release */
 };
 
 /* Who has it. Strings are owned; NULL until it is known. */
@@ -126,6 +130,7 @@ struct lease {
 	void (*on_forgotten)(struct lease *lease, void *data);
 	void *on_forgotten_data;
 	struct adoption *adoption; /* of lease_adopt.c */
+	struct change *change;	   /* of lease_change.c: the next generation, under way */
 };
 
 /* A lease for MOUNT_ID (64 hex digits) of VOLUME, with candidates (copied by reference). It is in

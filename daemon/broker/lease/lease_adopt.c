@@ -221,7 +221,8 @@ static void read_inside(struct lease *lease, json_t *row)
 
 	free(lease->inside);
 	lease->inside = NULL;
-	lease->mode = LEASE_GUARDED;
+	lease->mode =
+		json_is_true(json_object_get(row, "at_request")) ? LEASE_AT_REQUEST : LEASE_GUARDED;
 	if (!inside)
 		return;
 	if (delivery_init(inside, hex, lease->context->mounter) < 0) {

@@ -17,6 +17,15 @@
 #define LEASE_ENGINES_MAX MAYFLY_ENGINES_MAX
 
 struct lease;
+
+/* What a container that watches is told. */
+enum lease_event {
+	LEASE_EVENT_PRESENT = 1, /* there from now on */
+	LEASE_EVENT_ROTATED,	 /* a further generation */
+	LEASE_EVENT_EXPIRING,
+	LEASE_EVENT_ENDED, /* emptied, or about to be */
+};
+
 TAILQ_HEAD(leases, lease);
 
 /* The broker owns it all and outlives every lease. */
@@ -38,4 +47,6 @@ struct lease_context {
 	const char *volumes_path;
 	struct leases leases;
 	void (*on_ended)(struct lease_context *context); /* a lease or a group has become free */
+	void (*on_event)(
+		struct lease_context *context, const struct lease *lease, enum lease_event event);
 };

@@ -1,4 +1,5 @@
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_steps.h"
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_steps.h"
@@ -59,15 +60,16 @@ static void on_saved(struct work_item *work, bool is_abandoned)
 	free(saving);
 }
 
-static struct saving *saving_new(struct lease *lease)
+/* KEY: 64 hex digits. */
+static struct saving *saving_new(struct lease_context *context, const char *key)
 {
 	struct saving *saving = calloc(1, sizeof *saving);
 
 	if (!saving)
 		return NULL;
 	saving->work = (struct work_item){ .run = run_saving, .on_done = on_saved };
-	saving->state = lease->context->state;
-	memcpy(saving->mount_id, lease->delivery.hex, sizeof saving->mount_id);
+	saving->state = context->state;
+	memcpy(saving->mount_id, key, sizeof saving->mount_id);
 	return saving;
 }
 
@@ -160,6 +162,8 @@ json_t *lease_to_row(const struct lease *lease)
 		"device", (json_int_t)delivery->device, "generation", (int)delivery->generation,
 		"mount_id", (json_int_t)delivery->located.mount_id, "pid", (int)lease->init.pid,
 		"start_ticks", (json_int_t)start_ticks);
+	if (lease->mode == LEASE_AT_REQUEST)
+		(void)json_object_set_new(row, "at_request", json_true());
 	if (lease->inside)
 		(void)json_object_set_new(row, "inside", json_string(lease->inside->hex));
 	(void)json_object_update(row, delivered);
@@ -169,7 +173,7 @@ json_t *lease_to_row(const struct lease *lease)
 
 void lease_save(struct lease *lease)
 {
-	struct saving *saving = saving_new(lease);
+	struct saving *saving = saving_new(lease->context, lease->delivery.hex);
 
 	if (!saving)
 		return;
@@ -179,7 +183,7 @@ void lease_save(struct lease *lease)
 
 void lease_unsave(struct lease *lease)
 {
-	struct saving *saving = saving_new(lease);
+	struct saving *saving = saving_new(lease->context, lease->delivery.hex);
 
 	if (saving)
 		saving_start(lease, saving);
@@ -196,32 +200,62 @@ static json_t *now_text(void)
 	return json_string(text);
 }
 
-void lease_save_decision(struct lease *lease, const char *outcome, const char *summary)
+/* DECISION is taken over; a copy of what it is about goes with it, and the writing waits its turn. */
+static void decision_start(struct saving *saving, struct serial_queue *queue, json_t *decision)
 {
-	const json_t *steps = lease->beginnings ? lease->beginnings->trail.steps : NULL;
-	struct saving *saving = saving_new(lease);
+	const char *outcome = json_string_value(json_object_get(decision, "outcome"));
 
-	if (!saving)
-		return;
-	saving->is_refused = strcmp(outcome, "refused") == 0;
-	saving->container_id = strdup(lease_container_id(lease));
-	saving->container_name = strdup(lease_container_name(lease));
-	/* A copy: the trail grows on while the writing waits. */
-	saving->decision = json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "time",
-		now_text(), "outcome", outcome, "engine",
-		engine_link_name(lease->context->engines[lease->engine]), "container",
-		lease_container_name(lease), "container_id", lease_container_id(lease), "volume",
-		lease->volume, "mount_id", lease->delivery.hex, "summary", summary, "steps",
-		steps ? json_deep_copy(steps) : json_array());
-	if (saving->container_id && saving->container_name && saving->decision)
-		saving_start(lease, saving);
+	saving->is_refused = outcome && strcmp(outcome, "refused") == 0;
+	saving->container_id =
+		strdup(json_string_value(json_object_get(decision, "container_id")) ?: "");
+	saving->container_name =
+		strdup(json_string_value(json_object_get(decision, "container")) ?: "");
+	saving->decision = decision;
+	if (saving->container_id && saving->container_name && decision)
+		serial_queue_add(queue, &saving->work);
 	else
 		on_saved(&saving->work, true);
 }
 
+static json_t *steps_of(const struct trail *trail)
+{
+	/* A copy: the trail grows on while the writing waits. */
+	return trail && trail->steps ? json_deep_copy(trail->steps) : json_array();
+}
+
+void lease_save_decision(struct lease *lease, const char *outcome, const char *summary)
+{
+	struct saving *saving = saving_new(lease->context, lease->delivery.hex);
+
+	if (saving)
+		decision_start(saving, &lease->context->savings,
+			json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "time",
+				now_text(), "outcome", outcome, "engine",
+				engine_link_name(lease->context->engines[lease->engine]),
+				"container", lease_container_name(lease), "container_id",
+				lease_container_id(lease), "volume", lease->volume, "mount_id",
+				lease->delivery.hex, "summary", summary, "steps",
+				steps_of(lease_trail(lease))));
+}
+
+void lease_save_refusal(struct lease_context *context, unsigned engine,
+	const struct container_facts *facts, const struct trail *trail, const char *why)
+{
+	/* One for each container: the newest is what people ask about. */
+	struct saving *saving = saving_new(context, facts->id);
+
+	if (saving)
+		decision_start(saving, &context->savings,
+			json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "time",
+				now_text(), "outcome", "refused", "engine",
+				engine_link_name(context->engines[engine]), "container",
+				facts->name, "container_id", facts->id, "volume", "", "mount_id",
+				"", "summary", why, "steps", steps_of(trail)));
+}
+
 void lease_end_decision(struct lease *lease, const char *summary)
 {
-	struct saving *saving = saving_new(lease);
+	struct saving *saving = saving_new(lease->context, lease->delivery.hex);
 
 	if (!saving)
 		return;
@@ -284,4 +318,35 @@ json_t *lease_describe(const struct lease *lease)
 		engine_link_name(lease->context->engines[lease->engine]), "volume", lease->volume,
 		"state", lease->state == LEASE_RELEASED ? "released" : "armed", "grants",
 		grant_names(lease), "files", files);
+}
+
+/* The files in the order of their paths' first mention; a template's file has several secrets. */
+static json_t *files_inside(const struct lease *lease)
+{
+	json_t *files = json_array(), *file = NULL;
+	const char *last = "";
+
+	for (size_t i = 0; lease->used && i < lease->used->count; i++) {
+		const struct used_secret *used = &lease->used->items[i];
+
+		if (strcmp(last, used->path) != 0) {
+			file = json_pack("{s:s+++, s:[]}", "path", "/", lease->holder.target, "/",
+				used->path, "secrets");
+			(void)json_array_append_new(files, file);
+		}
+		last = used->path;
+		(void)json_array_append_new(json_object_get(file, "secrets"),
+			json_pack("{s:s++, s:I}", "name", used->set, "/", used->name, "version",
+				(json_int_t)used->version));
+	}
+	return files;
+}
+
+json_t *lease_describe_inside(const struct lease *lease)
+{
+	const struct delivery *delivery = lease->inside ? lease->inside : &lease->delivery;
+
+	return json_pack("{s:s, s:s+, s:i, s:n, s:o}", "lease", lease->delivery.hex, "target", "/",
+		lease->holder.target, "generation", (int)delivery->generation, "expires", "files",
+		files_inside(lease));
 }

@@ -14,6 +14,10 @@ json_t *lease_to_row(const struct lease *lease);
 /* Saves the decision with the trail so far. OUTCOME: "granted", "refused", "pending". */
 void lease_save_decision(struct lease *lease, const char *outcome, const char *summary);
 
+/* The same for what is refused before there is a lease. */
+void lease_save_refusal(struct lease_context *context, unsigned engine,
+	const struct container_facts *facts, const struct trail *trail, const char *why);
+
 /* What was decided stays; the container has ended. */
 void lease_end_decision(struct lease *lease, const char *summary);
 
@@ -28,6 +32,9 @@ void lease_audit(struct lease *lease, const char *action, const char *decision, 
 
 /* An object of the operator interface's type Delivery. */
 json_t *lease_describe(const struct lease *lease);
+
+/* The same for the container itself: org.mayfly.Container's type Delivery. */
+json_t *lease_describe_inside(const struct lease *lease);
 
 /* "shop-web-1" of the container, of the only candidate, or "". */
 const char *lease_container_name(const struct lease *lease);

@@ -3,7 +3,7 @@
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_steps.h"
-#include "daemon/broker/policy/posture.h"
+#include "daemon/broker/lease/running_posture.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -45,6 +45,7 @@ static void on_retreated(struct delivery *delivery, int status, const char *deta
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");
 	lease_forget_beginnings(lease);
+	lease->context->on_event(lease->context, lease, LEASE_EVENT_PRESENT);
 	/* Another container may have joined its pid namespace meanwhile. */
 	lease_guard_again(lease);
 	/* Those that came in while the marks changed hands. */
@@ -248,52 +249,12 @@ static bool posture_holds(
 {
 	char why[256];
 
-	for (size_t i = 0; i < plan->files_count; i++) {
-		const enum posture_key broken =
-			posture_running_violation(&plan->files[i].grant->require, running);
-
-		if (broken != POSTURE_FINE) {
-			(void)snprintf(why, sizeof why,
-				"grant %s refuses %s (as the kernel shows it)",
-				plan->files[i].grant->name, posture_advice(broken));
-			lease_refuse(lease, why);
-			return false;
-		}
+	if (running_posture_holds(plan, running, why, sizeof why)) {
+		running_posture_note(lease_trail(lease), &lease->init, running);
+		return true;
 	}
-	trail_add(lease_trail(lease), STEP_PASSED, "running posture",
-		"as the kernel shows process %d: uid %u, CapBnd %#llx, %s", lease->init.pid,
-		running->uid, (unsigned long long)running->capabilities_bounding,
-		running->no_new_privileges ? "no_new_privs" : "no no_new_privs");
-	return true;
-}
-
-static bool read_posture(struct lease *lease, struct running_posture *ret_running)
-{
-	const struct located *located = &lease->delivery.located;
-	const struct container_facts *facts = &lease->beginnings->container;
-	struct process_status status;
-	struct mayfly_error err;
-
-	if (process_status_read(&lease->context->roots, lease->init.pid, &status, &err) < 0 ||
-		!process_is_alive(lease->init.pidfd)) {
-		trail_add(lease_trail(lease), STEP_FAILED, "running posture",
-			"process %d has ended", lease->init.pid);
-		return false;
-	}
-	*ret_running = (struct running_posture){
-		.uid = status.uid,
-		.uid_offset = facts->uid_offset,
-		.capabilities_bounding = status.capabilities_bounding,
-		.capabilities_effective = status.capabilities_effective,
-		.own_user_namespace = facts->uid_offset != 0,
-		.no_new_privileges = status.no_new_privileges,
-		.host_pid_namespace = located->flags & MOUNTER_HOST_PID_NAMESPACE,
-		.host_ipc_namespace = located->flags & MOUNTER_HOST_IPC_NAMESPACE,
-		.host_cgroup_namespace = located->flags & MOUNTER_HOST_CGROUP_NAMESPACE,
-		.read_only_root = located->flags & MOUNTER_ROOT_READ_ONLY,
-		.cgroup_v1 = !lease->context->roots.is_v2_only,
-	};
-	return true;
+	lease_refuse(lease, why);
+	return false;
 }
 
 /* The delivery is in this container: that is the proof of who has it. Once more: may it? */
@@ -315,7 +276,8 @@ static void on_verified(struct lease *lease)
 		return;
 	}
 	/* From here on its end is this lease's end. */
-	if (!lease_watch_init(lease) || !read_posture(lease, &running)) {
+	if (!lease_watch_init(lease) || !running_posture_read(lease->context, &lease->init, facts,
+						lease->delivery.located.flags, &running)) {
 		lease_end(lease, "the container has ended before its files were released");
 		return;
 	}

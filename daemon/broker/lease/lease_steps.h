@@ -18,10 +18,17 @@ void lease_clear_holder(struct lease *lease);
 /* Frees what only the way to the release needed. */
 void lease_forget_beginnings(struct lease *lease);
 
+/* Tells whoever waits for the delivery, once. */
+void lease_answer_armed(struct lease *lease, int status, const char *why);
+
 /* Writes and seals at Mount, then calls ON_FILLED. See lease_unguarded.c. */
 void lease_fill_at_mount(struct lease *lease, delivery_done_function *on_filled);
 /* Makes, writes, seals and moves over the target, then calls ON_FILLED. */
 void lease_fill_inside(struct lease *lease, delivery_done_function *on_filled);
+
+/* What a running container has asked for leaves its target, wiped, so that it can ask again. True:
+ * ON_LEFT will be called; false: there is nothing to leave. */
+bool lease_leave_target(struct lease *lease, delivery_done_function *on_left);
 
 /* Called first in each completion of a step. True when the lease is to go on; false
  * when its end was wanted meanwhile and has begun. */

@@ -51,8 +51,8 @@ static void on_sealed_inside(struct delivery *inside, int status, const char *de
 	struct lease *lease = inside->owner;
 
 	if (status == 0) {
-		status = delivery_attach_inside(
-			inside, lease->init.pidfd, lease->holder.target, on_attached_inside);
+		status = delivery_attach_inside(inside, lease->init.pidfd, lease->holder.target,
+			&lease->delivery, false, on_attached_inside);
 		detail = "mayfly-mounter is being restarted";
 	}
 	if (status < 0)

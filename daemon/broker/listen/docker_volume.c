@@ -1,8 +1,8 @@
 #include "daemon/broker/listen/docker_volume.h"
 
-#include "daemon/broker/listen/http_server.h"
 #include "daemon/broker/request/engine_process.h"
 #include "daemon/broker/request/request_flow.h"
+#include "daemon/broker/wire/http_server.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 

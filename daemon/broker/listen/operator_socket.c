@@ -13,6 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A script in a loop must not lock out its owner. */
+#define CONNECTIONS_MAX		64
+#define CONNECTIONS_PER_UID_MAX 16
+#define UNREAD_MAX_BYTES	(16 * 1024 * 1024)
+
 struct operator_socket {
 	struct broker *broker;
 	struct varlink_server *server;
@@ -75,6 +80,9 @@ void job_finish(struct operator_job *job)
 		varlink_fail(exchange, job->error, ptr_take(&job->error_parameters));
 	else if (exchange)
 		varlink_reply(exchange, ptr_take(&job->reply));
+	/* What is recorded changes something, and somebody may wait for that: a secret, a grant. */
+	if (job->record && !job->error)
+		broker_wake(job->broker);
 	job_free(job);
 }
 
@@ -364,25 +372,6 @@ json_t *job_secret_record(const struct operator_job *job, const char *action)
 	return record;
 }
 
-static void answer_service(struct varlink_exchange *exchange, const struct varlink_call *call)
-{
-	const char *interface = json_string_value(json_object_get(call->parameters, "interface"));
-
-	if (strcmp(call->method, "org.varlink.service.GetInfo") == 0)
-		varlink_reply(exchange,
-			json_pack("{s:s, s:s, s:s, s:s, s:[s, s]}", "vendor", "Mayfly", "product",
-				"mayfly-broker", "version", MAYFLY_VERSION, "url", "", "interfaces",
-				"org.varlink.service", OPERATOR_INTERFACE));
-	else if (strcmp(call->method, "org.varlink.service.GetInterfaceDescription") != 0)
-		varlink_fail(exchange, VARLINK_ERROR_METHOD_NOT_FOUND,
-			json_pack("{s:s}", "method", call->method));
-	else if (interface && strcmp(interface, OPERATOR_INTERFACE) == 0)
-		varlink_reply(exchange, json_pack("{s:s}", "description", operator_interface));
-	else
-		varlink_fail(exchange, VARLINK_ERROR_INTERFACE_NOT_FOUND,
-			json_pack("{s:s}", "interface", interface ? interface : ""));
-}
-
 static struct operator_job *job_new(struct operator_socket *socket,
 	struct varlink_exchange *exchange, struct varlink_call *call, struct fd_set_passed *fds)
 {
@@ -422,7 +411,7 @@ static void on_call(struct varlink_exchange *exchange, struct varlink_call *call
 		return;
 	}
 	if (strncmp(call->method, OPERATOR_INTERFACE ".", prefix) != 0) {
-		answer_service(exchange, call);
+		varlink_answer_service(exchange, call, OPERATOR_INTERFACE, operator_interface);
 		return;
 	}
 	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
@@ -449,6 +438,9 @@ static void on_gone(struct varlink_exchange *exchange, void *state, void *data)
 int operator_socket_serve(struct broker *broker, int fd, struct operator_socket **ret_socket,
 	struct mayfly_error *err)
 {
+	static const struct varlink_limits limits = { .connections = CONNECTIONS_MAX,
+		.connections_per_uid = CONNECTIONS_PER_UID_MAX,
+		.unread_bytes = UNREAD_MAX_BYTES };
 	struct operator_socket *socket = calloc(1, sizeof *socket);
 	const struct varlink_handler handler = {
 		.on_call = on_call, .on_gone = on_gone, .data = socket
@@ -458,7 +450,7 @@ int operator_socket_serve(struct broker *broker, int fd, struct operator_socket 
 	if (!socket)
 		return error_errno(err, -ENOMEM, "serve the operator socket");
 	socket->broker = broker;
-	r = varlink_server_new(broker->loop, fd, &handler, &socket->server, err);
+	r = varlink_server_new(broker->loop, fd, &limits, &handler, &socket->server, err);
 	if (r < 0) {
 		free(socket);
 		return r;

@@ -7,9 +7,9 @@
  */
 #pragma once
 
-#include "daemon/broker/listen/varlink_server.h"
 #include "daemon/broker/loop/work_queue.h"
 #include "daemon/broker/request/broker.h"
+#include "daemon/broker/wire/varlink_server.h"
 
 #include <jansson.h>
 

@@ -15,8 +15,7 @@
  *	op_finish(op):	if (handle_group_end(&op->group)) {	// false the second time
  *				tell whoever waits;
  *				deadline_close(&op->deadline);
- *				handle_group_release(&op->group);	// op_free() here at the
- *earliest
+ *				handle_group_release(&op->group);	// op_free() here, or later
  *			}
  *
  * The `data` of a handle in a group is the group (that is how the close callback finds it); the

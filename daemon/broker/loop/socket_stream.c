@@ -21,8 +21,10 @@ static void poll_again(struct socket_stream *stream)
 	const int events =
 		(stream->is_reading ? UV_READABLE : 0) | (stream->first ? UV_WRITABLE : 0);
 
-	if (stream->is_closed)
+	/* Telling libuv anew what it knows costs two system calls. */
+	if (stream->is_closed || events == stream->polled)
 		return;
+	stream->polled = events;
 	if (events)
 		(void)uv_poll_start(&stream->poll, events, on_poll);
 	else
@@ -78,6 +80,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		r = flush(stream);
 	if (r < 0) {
 		(void)uv_poll_stop(poll);
+		stream->polled = 0;
 		stream->on_failed(stream, r);
 		return;
 	}
@@ -98,6 +101,7 @@ int socket_stream_init(struct socket_stream *stream, uv_loop_t *loop, struct han
 	stream->queued_max_bytes = queued_max_bytes;
 	stream->is_closed = false;
 	stream->is_reading = true;
+	stream->polled = 0;
 	r = uv_poll_init(loop, &stream->poll, fd);
 	if (r < 0) {
 		fd_close_p(&stream->fd);

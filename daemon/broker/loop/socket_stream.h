@@ -17,6 +17,7 @@ struct socket_stream {
 	int fd; /* owned */
 	struct stream_message *first, **last;
 	size_t queued_bytes, queued_max_bytes;
+	int polled; /* what the loop looks for */
 	bool is_reading, is_closed;
 	/* The socket has something to read, or its end. May close the stream. */
 	void (*on_readable)(struct socket_stream *stream);

@@ -406,6 +406,35 @@ int plan_build(const struct matched_grants *grants, const struct policy_question
 	return 0;
 }
 
+bool plan_file_is_called(const struct plan_file *file, const char *name)
+{
+	return strcmp(file->entry->name ? file->entry->name : file->path, name) == 0;
+}
+
+int plan_narrow(struct plan *plan, const char *const *names, size_t count, const char **ret_unknown)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		bool is_known = false;
+
+		for (size_t k = 0; k < plan->files_count && !is_known; k++)
+			is_known = plan_file_is_called(&plan->files[k], names[i]);
+		if (!is_known) {
+			*ret_unknown = names[i];
+			return -ENOENT;
+		}
+	}
+	for (size_t k = 0; k < plan->files_count; k++)
+		for (size_t i = 0; i < count; i++)
+			if (plan_file_is_called(&plan->files[k], names[i])) {
+				plan->files[kept++] = plan->files[k];
+				break;
+			}
+	plan->files_count = kept;
+	return 0;
+}
+
 static bool files_equal(const struct plan_file *a, const struct plan_file *b)
 {
 	return a->entry == b->entry && a->previous == b->previous && a->uid == b->uid &&
@@ -428,4 +457,22 @@ void plan_done(struct plan *plan)
 	policy_unref(plan->policy);
 	free(plan->files);
 	*plan = (struct plan){ 0 };
+}
+
+json_t *plan_grant_names(const struct plan *plan)
+{
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < plan->files_count; i++) {
+		const char *name = plan->files[i].grant->name;
+		bool is_known = false;
+		json_t *known;
+		size_t j;
+
+		json_array_foreach (names, j, known)
+			is_known = is_known || strcmp(json_string_value(known), name) == 0;
+		if (!is_known)
+			(void)json_array_append_new(names, json_string(name));
+	}
+	return names;
 }

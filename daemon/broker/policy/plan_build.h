@@ -1,7 +1,7 @@
 /* From grants that match to the files of one volume. Private to policy_decide.c and plan.c. */
 #pragma once
 
-#include "daemon/broker/policy/policy.h"
+#include "daemon/broker/policy/plan.h"
 
 /* The grants that match one container; their postures are judged. */
 struct matched_grants {

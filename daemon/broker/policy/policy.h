@@ -102,6 +102,7 @@ struct policy_grant {
 	int signal;		  /* TELLING_SIGNAL */
 	const char *process;	  /* whose name is this gets it; NULL: the container's init */
 	uint32_t health_window_s; /* rollback_if_unhealthy_within; 0: none */
+	const char *target;	  /* without a leading "/"; for the container socket */
 	json_t *source;		  /* the grant as it stands in the file, for `policy show` */
 };
 
@@ -168,29 +169,12 @@ int volume_options_parse(
 int volume_options_copy(const struct volume_options *options, struct volume_options *ret_copy);
 void volume_options_done(struct volume_options *options);
 
-struct plan_file {
-	char path[MAYFLY_FILE_PATH_SIZE];
-	uint32_t uid, gid; /* on the host: the user namespace's offset is added */
-	mode_t mode;
-	const struct policy_grant *grant;
-	const struct policy_entry *entry;
-	bool previous;
-};
-
-struct plan {
-	struct policy *policy; /* a reference */
-	struct plan_file *files;
-	size_t files_count;
-	enum grant_guard
-		guard; /* the strictest of its grants, GUARD_ALWAYS for a shared pid namespace */
-	enum grant_layout layout;   /* LAYOUT_PLAIN if one grant asks for it */
-	enum grant_release release; /* the strictest */
-};
+struct plan;
 
 /* Who asks, and where. Everything is borrowed. */
 struct policy_question {
 	const struct container_facts *facts;
-	const char *volume;
+	const char *volume;		      /* "": the container asks itself, without a volume */
 	const struct volume_options *options; /* NULL: none */
 	const char *environment; /* NULL: not chosen; then grants without `set` are refused */
 	int cgroup_version;	 /* of the engine; all but 1 are judged as 2, the strict one */
@@ -202,7 +186,3 @@ struct policy_question {
  * "mayfly: "); -ENOMEM. */
 int policy_decide(struct policy *policy, const struct policy_question *question,
 	struct trail *trail, struct plan *ret_plan, struct mayfly_error *err);
-
-/* True when both give the same files of the same owner from the same entries of the same policy. */
-bool plan_equal(const struct plan *a, const struct plan *b);
-void plan_done(struct plan *plan);

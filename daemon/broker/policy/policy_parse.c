@@ -129,6 +129,21 @@ static void read_health_window(
 			grant->name, text);
 }
 
+static void read_target(
+	struct policy_build *build, struct json_place place, struct policy_grant *grant)
+{
+	const char *text = json_place_text(place, "target");
+	struct mayfly_error err;
+
+	if (!text)
+		text = "/run/secrets";
+	/* The schema requires the slash and what follows it. */
+	grant->target = build_string(build, text + 1, strlen(text + 1));
+	if (file_path_check(grant->target, &err) < 0)
+		complaint_at(build->complaints, place, NULL, "grant %s: target: %s", grant->name,
+			err.text);
+}
+
 static void read_set(
 	struct policy_build *build, struct json_place place, struct policy_grant *grant)
 {
@@ -205,6 +220,7 @@ static int add_grant(struct policy_build *build, const char *file, struct json_p
 	read_delivery(place, &grant);
 	read_telling(build, place, &grant);
 	read_health_window(build, place, &grant);
+	read_target(build, place, &grant);
 	/* The schema requires both. */
 	(void)json_place_member(place, "match", &match);
 	(void)json_place_member(place, "secrets", &secrets);

@@ -5,7 +5,7 @@
 #include "daemon/broker/config/config.h"
 #include "daemon/broker/delivery/delivery.h"
 #include "daemon/broker/loop/work_queue.h"
-#include "daemon/broker/policy/policy.h"
+#include "daemon/broker/policy/plan.h"
 #include "daemon/broker/provider/used_secrets.h"
 #include "daemon/broker/store/store.h"
 #include "proto/error.h"

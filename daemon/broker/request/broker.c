@@ -1,6 +1,7 @@
 #include "daemon/broker/request/broker.h"
 
 #include "daemon/broker/identity/host_process.h"
+#include "daemon/broker/request/container_request.h"
 #include "daemon/broker/request/request_flow.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
@@ -63,12 +64,17 @@ void broker_wake(struct broker *broker)
 
 static void on_waking(struct deadline *deadline)
 {
-	mount_requests_wake(container_of(deadline, struct broker, waking));
+	struct broker *broker = container_of(deadline, struct broker, waking);
+
+	mount_requests_wake(broker);
+	container_requests_wake(broker);
 }
 
 void broker_init_waking(struct broker *broker)
 {
 	TAILQ_INIT(&broker->waiting);
+	TAILQ_INIT(&broker->waiting_containers);
+	TAILQ_INIT(&broker->strangers);
 	handle_group_init(&broker->handles, broker->on_handles_empty);
 	deadline_init(&broker->waking, broker->loop, &broker->handles, on_waking);
 }
@@ -162,6 +168,7 @@ void broker_problem(struct broker *broker, const char *what, const char *text)
 void broker_files_apply(struct broker *broker, struct broker_files *files, json_t *restart_needed)
 {
 	broker_problem(broker, "files", NULL);
+	broker->files_epoch++;
 	if (broker->born && restart_needed)
 		note_restart_needed(broker->born, files->config, restart_needed);
 	if (broker->config != broker->born)
@@ -198,13 +205,13 @@ bool broker_caller_is_of_host(struct broker *broker, int socket, const char *whi
 
 	if (host_process_is_peer(&broker->leases.roots, broker->leases.known, socket))
 		return true;
-	if (++broker->strangers > STRANGERS_ONE_BY_ONE &&
+	if (++broker->strangers_refused > STRANGERS_ONE_BY_ONE &&
 		now - broker->stranger_told_ms < STRANGERS_PAUSE_MS)
 		return false;
 	broker->stranger_told_ms = now;
 	(void)snprintf(reason, sizeof reason,
 		"a call at the %s socket refused: the caller is in a container (%u refused so far)",
-		which, broker->strangers);
+		which, broker->strangers_refused);
 	log_warning("%s", reason);
 	broker_audit(broker, json_pack("{s:s, s:s, s:s}", "action", "call", "decision", "refused",
 				     "reason", reason));

@@ -19,6 +19,10 @@
 
 struct mount_request;
 TAILQ_HEAD(mount_requests, mount_request);
+struct container_request;
+TAILQ_HEAD(container_requests, container_request);
+struct attestation;
+TAILQ_HEAD(attestations, attestation);
 
 /* One configured engine, as this process was born with it. */
 struct broker_engine {
@@ -38,7 +42,8 @@ struct broker {
 	struct deadline waking;
 	char *root; /* "" or the directory below which everything of ours is */
 	struct config *config;
-	struct config *born; /* what this process was started with; NULL: it could not be read */
+	struct config *born;  /* what this process was started with; NULL: it could not be read */
+	uint64_t files_epoch; /* counts what was read of configuration and policy */
 	struct arena *arena;
 	struct store *store;
 	struct state_db *state;
@@ -47,15 +52,17 @@ struct broker {
 	struct lease_context leases; /* with policy, audit queue, mounter, guard */
 	struct broker_engine engines[MAYFLY_ENGINES_MAX];
 	size_t engines_count;
-	struct mount_requests waiting; /* for unlocking, an engine, a free group */
-	bool is_adopted;	       /* what was left by processes before us has been taken up */
+	struct mount_requests waiting;		      /* for unlocking, an engine, a free group */
+	struct container_requests waiting_containers; /* for unlocking, a secret, a grant */
+	struct attestations strangers;		      /* wait for their container to be told of */
+	bool is_adopted; /* what was left by processes before us has been taken up */
 	bool is_stopping;
 	bool is_in_upkeep;
 	size_t jobs;  /* calls of operators under way */
 	int host_key; /* descriptor, or -1 */
 	char locked_since[32];
 	json_t *refused_while_locked; /* {id: name} of containers */
-	unsigned strangers;	      /* callers from containers */
+	unsigned strangers_refused;   /* callers from containers */
 	uint64_t stranger_told_ms;
 	json_t *problems; /* {what it is about: a sentence} for `mayfly status` */
 	/* the supervisor's answer to a wish for a host key */
@@ -67,8 +74,8 @@ struct broker {
 /* Makes what broker_wake() needs; loop and on_handles_empty are set. */
 void broker_init_waking(struct broker *broker);
 
-/* What waited for something may go on: an unlocked store, a connected engine, a free group, an
- * ended lease. */
+/* What waited for something may go on: an unlocked store, a connected engine, a free group, an ended
+ * lease, another policy, a further secret. */
 void broker_wake(struct broker *broker);
 
 /* Configuration and policy as they are read: whole, before anything of them is used. */

@@ -1,6 +1,7 @@
 #include "daemon/broker/request/engine_events.h"
 
 #include "daemon/broker/lease/lease_review.h"
+#include "daemon/broker/request/attestation.h"
 #include "daemon/broker/request/engine_process.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -72,17 +73,18 @@ static void know(struct broker_engine *engine, const char *id, pid_t pid)
 
 	if (cgroup_identity_of(&leases->roots, pid, -1, id, &identity) == 0)
 		known_containers_add(leases->known, engine->index, id, &identity);
+	attestations_wake(engine->broker);
 }
 
-static void on_event(void *data, enum engine_event event, const char *id, bool by_bundle,
+static void on_event(void *data, enum engine_event event, const char *id, pid_t pid, bool by_bundle,
 	const struct container_facts *facts)
 {
 	struct broker_engine *engine = data;
 
 	switch (event) {
 	case ENGINE_START:
-		if (facts && facts->pid > 0)
-			know(engine, id, facts->pid);
+		if (pid > 0)
+			know(engine, id, pid);
 		if (facts)
 			tell_leases(engine, facts);
 		if (by_bundle)

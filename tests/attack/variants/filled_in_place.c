@@ -6,7 +6,7 @@
 #undef delivery_commit
 
 int delivery_file_make(int own, const struct mounter_request *request);
-int delivery_commit(int own, uint32_t generation, bool is_plain);
+int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previous);
 
 int delivery_file_make(int own, const struct mounter_request *request)
 {
@@ -24,7 +24,8 @@ int delivery_file_make(int own, const struct mounter_request *request)
 	return file >= 0 && fchmod(file, request->mode) != 0 ? -errno : file;
 }
 
-int delivery_commit(int own, uint32_t generation, bool is_plain)
+int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previous)
 {
-	return generation > 1 ? 0 : checked_delivery_commit(own, generation, is_plain);
+	return generation > 1 ? 0
+			      : checked_delivery_commit(own, generation, is_plain, keep_previous);
 }

@@ -39,6 +39,11 @@ if words[-2:] == ["version", "--short"]:
     print((stub / "version").read_text())
 elif words[-2:] == ["config", "--help"]:
     print((stub / "help").read_text())
+elif words[:2] == ["image", "inspect"]:
+    if not (stub / "image").exists():
+        sys.stderr.write("Error response from daemon: No such image: " + words[-1] + "\\nmore\\n")
+        sys.exit(1)
+    print((stub / "image").read_text())
 elif "config" in words:
     override = [w for w in words if w.startswith("/proc/self/fd/")]
     if override:
@@ -156,6 +161,142 @@ def check_convert_elsewhere():
     text = (PROJECT / "compose.mayfly.yaml").read_text()
     bench.expect("the host's names are used", "driver: mayfly-test" in text and b"mayfly put prod/key" in result.stdout, (text, result))
     shutil.rmtree(bench.root / "etc")
+
+
+def convert_env(*wishes, service=None, image=None, stub_image=True):
+    """Runs convert with --env WISHES. The result, and the copy's text without its quotes (None without one)."""
+    web = {**MODEL["services"]["web"], **(service or {})}
+    stub(model={**MODEL, "services": {"web": web}})
+    if stub_image:
+        (STUB / "image").write_text(image if isinstance(image, str) else json.dumps(image or {}))
+    result = run("compose", "convert", "--json", *[word for wish in wishes for word in ("--env", wish)])
+    written = PROJECT / "compose.mayfly.yaml"
+    return result, written.read_text().replace('"', "") if written.exists() else None
+
+
+def check_convert_env():
+    image = {"Entrypoint": ["/entry", "$HOME"], "Cmd": ["serve", "-p", "80"], "Env": [f"A={CANARY}"]}
+    result, text = convert_env("web:DB_PASSWORD=db-password", "web:KEY=key", image=image)
+    bench.expect("convert --env", result.returncode == 0 and text, result)
+    bench.expect(
+        "convert --env: the entry point",
+        """    entrypoint:
+    - /mayfly
+    - exec
+    - --env
+    - DB_PASSWORD=db-password
+    - --env
+    - KEY=keys/k
+    - --
+    - /entry
+    - $$HOME
+""" in text,
+        text,
+    )
+    bench.expect(
+        "convert --env: the image's command would be forgotten",
+        "    command:\n    - serve\n    - -p\n    - 80\n" in text,
+        text,
+    )
+    bench.expect(
+        "convert --env: the program is bound",
+        "/lib/mayfly/exec\n      target: /mayfly\n      read_only: true\n" in text
+        and "create_host_path: false" in text,
+        text,
+    )
+    bench.expect(
+        "convert --env: the restart is told",
+        b"note: service web: its environment is made when it starts" in result.stderr
+        and b'"on_rotate": "restart"' in result.stderr,
+        result,
+    )
+    bench.expect("convert --env: no value", CANARY not in text)
+    bench.expect(
+        "convert --env --json",
+        json.loads(result.stdout)["environments"]
+        == [{"service": "web", "directory": "/run/secrets", "variables": ["DB_PASSWORD=db-password", "KEY=keys/k"]}],
+        result,
+    )
+    asked = [words for words in log() if "inspect" in words]
+    bench.expect(
+        "convert --env: what docker is asked",
+        asked == [["docker", "image", "inspect", "--format", "{{json .Config}}", "--", "x"]],
+        asked,
+    )
+    result, text = convert_env("web:A=key", service={"command": ["mine"]}, image=image)
+    bench.expect(
+        "convert --env: the file's command stays",
+        "    command:\n    - mine\n" in text and "serve" not in text and "- /entry\n" in text,
+        text,
+    )
+    result, text = convert_env("web:A=key", service={"entrypoint": ["/mine"]}, stub_image=False)
+    bench.expect(
+        "convert --env: the file's entry point needs no image",
+        result.returncode == 0
+        and "    - --\n    - /mine\n" in text
+        and "command:" not in text
+        and not any("inspect" in words for words in log()),
+        text,
+    )
+    result, text = convert_env("web:A=key", service={"entrypoint": None}, image=image)
+    bench.expect(
+        "convert --env: an entry point that is taken away",
+        "    - --\n" in text and "/entry" not in text and "    - serve\n" in text,
+        text,
+    )
+    result, text = convert_env("web:A=key", image={"Entrypoint": None, "Cmd": ["sh"]})
+    bench.expect(
+        "convert --env: an image with a command only", "    - --\n" in text and "    command:\n    - sh\n" in text, text
+    )
+
+
+def check_convert_env_refuses():
+    by_hand = b"give the service `entrypoint:` and `command:`, as lists, in the compose file"
+    rows = [
+        (
+            "an image that is not here",
+            {"stub_image": False},
+            b"docker image inspect: Error response from daemon: No such image: x\n",
+        ),
+        ("an image that runs nothing", {"image": {"Entrypoint": [], "Cmd": None}}, b"neither entry point nor command"),
+        ("a docker that prints something else", {"image": "[]"}, b"prints no configuration"),
+        ("a docker that prints nothing", {"image": ""}, b"prints no configuration"),
+        ("words that are none", {"image": {"Cmd": [1]}}, b"prints no configuration"),
+        ("an image with a variable", {"service": {"image": "x:${TAG}"}}, b"its name has a variable"),
+    ]
+    for name, arguments, says in rows:
+        result, text = convert_env("web:A=key", **arguments)
+        bench.expect(
+            f"convert --env: {name}",
+            result.returncode == 1 and says in result.stderr and by_hand in result.stderr and text is None,
+            result,
+        )
+    for wish, says, status in (
+        ("web:A", b"is no SERVICE:NAME=SECRET", 2),
+        ("web:1=key", b"letters, digits", 2),
+        ("wbe:A=key", b"no service wbe", 1),
+        ("web:A=x", b"it has no secret x; it has db-password, keys/k", 1),
+    ):
+        result, text = convert_env(wish, image={"Cmd": ["x"]})
+        bench.expect(
+            f"convert --env {wish}", result.returncode == status and says in result.stderr and text is None, result
+        )
+
+
+def check_convert_env_of_a_volume_that_is_there():
+    volumes = {"secrets": {"driver": "mayfly"}}
+    stub(
+        model={
+            "services": {"web": {"image": "x", "entrypoint": ["/e"], "volumes": ["secrets:/run/secrets:ro"]}},
+            "volumes": volumes,
+        }
+    )
+    result = run("compose", "convert", "--env", "web:A=any/thing", "-o", "-")
+    bench.expect(
+        "convert --env without secrets in the file",
+        result.returncode == 0 and b"    - A=any/thing\n    - --\n    - /e\n" in result.stdout.replace(b'"', b""),
+        result,
+    )
 
 
 def check_compose():
@@ -302,6 +443,18 @@ def check_with_the_real_compose():
         bench.expect(f"real: {service} has the volume", [v["source"] for v in parts["volumes"] if v["target"] == "/run/secrets"] == [f"mayfly-{service}"], parts)
         bench.expect(f"real: {service} binds what the variable says",
                      [v["type"] for v in parts["volumes"] if v["target"] == "/data"] == ["bind"], parts)
+    words = ["--env", "web:A=db-password", "-o", "env.yaml"]
+    (PROJECT / "compose.yaml").write_text(REAL.replace("    env_file:", '    entrypoint: "/e -x"\n    env_file:'))
+    result = real_run(bench.mayfly, "compose", "convert", *words)
+    bench.expect("real: convert --env", result.returncode == 0, result)
+    result = real_run("docker", "compose", "-f", "env.yaml", "config", "--format", "json")
+    web = json.loads(result.stdout or '{"services": {"web": {}}}')["services"]["web"]
+    words = ["/mayfly", "exec", "--env", "A=db-password", "--", "/e", "-x"]
+    bench.expect("real: the entry point", web.get("entrypoint") == words, (web, result))
+    bind, = [v for v in web.get("volumes", []) if v["target"] == "/mayfly"] or [{}]
+    bench.expect("real: the bind", (bind.get("type"), bind.get("read_only")) == ("bind", True)
+                 and bind["source"].endswith("/lib/mayfly/exec") and not bind["bind"].get("create_host_path"), web)
+    (PROJECT / "compose.yaml").write_text(REAL)
     bench.expect("real: the files", models[0]["volumes"]["mayfly-web"]["driver_opts"]["files"] == "db-password,shop-key=keys/k:uid=1000:mode=0440", models[0])
     bench.broker.replies = POLICY_ANSWERS
     shutil.rmtree(bench.root / "etc", ignore_errors=True)

@@ -1,4 +1,4 @@
-#include "daemon/broker/policy/policy.h"
+#include "daemon/broker/policy/plan.h"
 
 #include "policy/policy_example.h"
 #include "unit_test.h"

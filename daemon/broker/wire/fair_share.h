@@ -1,0 +1,38 @@
+/* What each of many callers may take, so that one that floods slows down itself and nobody else:
+ * open connections, requests a second (a bucket of twice as many), requests that wait. A caller is a
+ * number, such as its container's cgroup id. Loop thread only; does no I/O. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fair_limits {
+	unsigned connections;
+	unsigned requests_per_second;
+	unsigned waits;
+};
+
+struct fair_shares;
+struct fair_share; /* of one caller, while it has a connection */
+
+/* NULL when out of memory. */
+struct fair_shares *fair_shares_new(void);
+void fair_shares_free(struct fair_shares *shares); /* NULL is fine; every connection is closed */
+
+/* A connection of caller KEY: its share, until fair_share_leave(). NULL: it has as many as LIMITS say,
+ * or there is no memory. */
+struct fair_share *fair_share_join(struct fair_shares *shares, uint64_t key,
+	const struct fair_limits *limits, uint64_t now_ms);
+void fair_share_leave(struct fair_shares *shares, struct fair_share *share, uint64_t now_ms);
+
+/* Takes one request out of the bucket. Returns 0, or in how many milliseconds there is one. */
+uint64_t fair_share_take(
+	struct fair_share *share, const struct fair_limits *limits, uint64_t now_ms);
+
+/* A request begins to wait; false: as many wait as LIMITS say. */
+bool fair_share_wait(struct fair_share *share, const struct fair_limits *limits);
+void fair_share_wait_over(struct fair_share *share);
+
+/* Callers that are kept account of. */
+size_t fair_shares_count(const struct fair_shares *shares);

@@ -1,0 +1,3 @@
+module mayfly.example/secret_reader
+
+go 1.21

@@ -39,13 +39,13 @@ enum mounter_op {
 	MOUNTER_OP_LIST,    /* one reply for each delivery, then one with delivery all zero */
 	MOUNTER_OP_MAKE,    /* size_bytes, inodes, flags LAYOUT_PLAIN */
 	MOUNTER_OP_FILE,    /* generation, name, uid, gid, mode, size_bytes -> write descriptor */
-	MOUNTER_OP_COMMIT,  /* generation becomes what readers see; older ones are wiped, unless
+	MOUNTER_OP_COMMIT,  /* generation becomes what readers see; older ones are emptied, unless
 			       flags KEEP_PREVIOUS */
 	MOUNTER_OP_MARK,    /* group */
 	MOUNTER_OP_ATTACH,  /* + engine's pidfd: read-only clone at <volumes>/<id> there */
 	MOUNTER_OP_SEAL,    /* superblock read-only; -EBUSY while a write descriptor is open */
 	MOUNTER_OP_UNSEAL,  /* superblock writable, for a further generation */
-	MOUNTER_OP_CLEAN,   /* wipes every generation but this one */
+	MOUNTER_OP_CLEAN,   /* empties every generation but the present one */
 	MOUNTER_OP_LOCATE,  /* name = target, + init's pidfd -> struct located */
 	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path.
 			     * After another LOCATE once more, with other flags */

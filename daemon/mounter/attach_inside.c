@@ -3,6 +3,7 @@
  * name and every file system may be hostile: one component at a time, no link is followed, no mount
  * is crossed but those that target_open() names, and what was attached is looked for afterwards. */
 #include "daemon/mounter/container_entry.h"
+#include "daemon/mounter/delivery_files.h"
 #include "daemon/mounter/kernel/kernel_calls.h"
 #include "daemon/mounter/kernel/mount_table.h"
 #include "daemon/mounter/tmpfs_mount.h"
@@ -174,7 +175,8 @@ int job_attach_inside(const struct job *job, struct mounter_reply *reply, int *r
 {
 	struct namespaces found;
 	AUTO_FD root = -1;
-	AUTO_FD clone = tmpfs_clone_read_only(job->delivery->mount);
+	AUTO_FD view = delivery_view_open(job->delivery->mount);
+	AUTO_FD clone = view < 0 ? view : tmpfs_clone_read_only(view);
 	int r = clone < 0 ? reply_fail(reply, clone, "clone the delivery's mount") : 0;
 
 	(void)ret_fd;

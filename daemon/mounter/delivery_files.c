@@ -1,5 +1,6 @@
 #include "daemon/mounter/delivery_files.h"
 
+#include "daemon/mounter/file_wipe.h"
 #include "daemon/mounter/kernel/kernel_calls.h"
 #include "proto/cleanup.h"
 
@@ -10,12 +11,36 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DATA_LINK   "..data"
-#define DESCRIPTION ".mayfly.json"
+/* What lies in a tmpfs, beside the files that readers see. Nothing that a container could hold open is
+ * ever removed while the delivery lives: the kernel does not let a file system become read-only while
+ * somebody holds a removed file or directory, were it only by O_PATH. So old generations are emptied
+ * and used again.
+ *
+ *   ..data       link to the present generation, ..a or ..b in turn (atomic layout)
+ *   ..data_next  link to the other one
+ *   ..view       what readers see (plain layout): the root of every mount that leaves the arena
+ *   ..<number>   a generation that is being made; in the plain layout also one that was
+ *   ..old<n>     an older generation that may still be read
+ *   ..spare<n>   an emptied one, for the next to be made
+ *   ..dead       what has no place in the generation that was made of a spare one */
+#define DATA_LINK     "..data"
+#define DATA_NEXT     "..data_next"
+#define GENERATION_A  "..a"
+#define GENERATION_B  "..b"
+#define SPARE	      "..spare"
+#define SPARES	      8
+#define DEAD	      "..dead"
+#define DESCRIPTION   ".mayfly.json"
+#define OWN_NAME_SIZE 24
 
-static void generation_name(char name[16], uint32_t generation)
+static void generation_name(char name[OWN_NAME_SIZE], uint32_t generation)
 {
-	(void)snprintf(name, 16, "..%u", generation);
+	(void)snprintf(name, OWN_NAME_SIZE, "..%u", generation);
+}
+
+static bool is_own_name(const char *name)
+{
+	return name[0] == '.' && name[1] == '.';
 }
 
 /* Opens the directory NAME below DIRECTORY, made with mode 0755 if it is not there. */
@@ -26,9 +51,96 @@ static int directory_open_making(int directory, const char *name)
 	return open_beneath(directory, name, O_PATH | O_DIRECTORY, 0);
 }
 
+int delivery_view_open(int own)
+{
+	const int view = open_beneath(own, DELIVERY_VIEW, O_PATH | O_DIRECTORY, 0);
+
+	return view == -ENOENT ? open_beneath(own, ".", O_PATH | O_DIRECTORY, 0) : view;
+}
+
+/* --- making --- */
+
+/* Takes NAME out of DIRECTORY: into ..dead, under its inode's number. */
+static int put_aside(int own, int directory, const char *name)
+{
+	AUTO_FD dead = directory_open_making(own, DEAD);
+	char place[OWN_NAME_SIZE];
+	struct stat status;
+
+	if (dead < 0)
+		return dead;
+	if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
+		return -errno;
+	(void)snprintf(place, sizeof place, "%llu", (unsigned long long)status.st_ino);
+	return renameat2(directory, name, dead, place, RENAME_NOREPLACE) == 0 ? 0 : -errno;
+}
+
+struct sifting {
+	int own;
+	bool has_content; /* something stays */
+};
+
+static int sift_directory(int directory, const char *name, struct sifting *sifting);
+
+/* Puts aside what a spare generation has and the one that is made of it does not. */
+static int sift(int directory, const struct directory_entry *entry, void *data)
+{
+	struct sifting *sifting = data;
+
+	if (entry->type == DT_DIR)
+		return sift_directory(directory, entry->name, sifting);
+	if (is_emptied(directory, entry->name))
+		return put_aside(sifting->own, directory, entry->name);
+	sifting->has_content = true;
+	return 0;
+}
+
+static int sift_directory(int directory, const char *name, struct sifting *sifting)
+{
+	struct sifting inner = { .own = sifting->own };
+	AUTO_FD opened = open_beneath(directory, name, O_PATH | O_DIRECTORY, 0);
+	int r = opened < 0 ? opened : directory_for_each(opened, sift, &inner);
+
+	if (r < 0)
+		return r;
+	sifting->has_content |= inner.has_content;
+	return inner.has_content ? 0 : put_aside(sifting->own, directory, name);
+}
+
+/* Puts the emptied file or directory NAME aside; -EEXIST when it has content. */
+static int make_way(int own, int directory, const char *name)
+{
+	struct sifting sifting = { .own = own };
+	int r;
+
+	if (is_emptied(directory, name))
+		return put_aside(own, directory, name);
+	r = sift_directory(directory, name, &sifting);
+	if (r == -ENOTDIR)
+		return -EEXIST;
+	return r == 0 && sifting.has_content ? -EEXIST : r;
+}
+
+/* Opens the directory of GENERATION, made of an emptied one if there is one. */
+static int staging_open(int own, uint32_t generation)
+{
+	char name[OWN_NAME_SIZE], spare[OWN_NAME_SIZE];
+	const int there = (generation_name(name, generation),
+		open_beneath(own, name, O_PATH | O_DIRECTORY, 0));
+
+	if (there != -ENOENT)
+		return there;
+	for (unsigned i = 0; i < SPARES; i++) {
+		(void)snprintf(spare, sizeof spare, SPARE "%u", i);
+		if (renameat2(own, spare, own, name, RENAME_NOREPLACE) == 0)
+			break;
+	}
+	return directory_open_making(own, name);
+}
+
 /* Opens the directory that will hold PATH below DIRECTORY; *RET_LEAF is where the last part begins.
- */
-static int parent_open_making(int directory, const char *path, const char **ret_leaf)
+ * An emptied file of a spare generation that stands in the way is put aside. */
+static int parent_open_making(int own, int directory, const char *path, const char **ret_leaf)
 {
 	AUTO_FD parent = open_beneath(directory, ".", O_PATH | O_DIRECTORY, 0);
 	char part[MAYFLY_FILE_PATH_SIZE];
@@ -40,6 +152,9 @@ static int parent_open_making(int directory, const char *path, const char **ret_
 		memcpy(part, path, (size_t)(slash - path));
 		part[slash - path] = '\0';
 		next = directory_open_making(parent, part);
+		if (next == -ENOTDIR && is_emptied(parent, part) &&
+			put_aside(own, parent, part) == 0)
+			next = directory_open_making(parent, part);
 		(void)close(parent);
 		parent = next;
 		path = slash + 1;
@@ -48,22 +163,40 @@ static int parent_open_making(int directory, const char *path, const char **ret_
 	return fd_take(&parent);
 }
 
+/* Opens the file LEAF for writing: a new one, or the emptied one of a spare generation if it was the
+ * same user's with the same mode. Whoever has that one open reads the same secret's next value then,
+ * and nobody else's. */
+static int file_open_making(
+	int own, int parent, const char *leaf, const struct mounter_request *request)
+{
+	const struct file_owner owner = { request->uid, request->gid, request->mode };
+	int file = open_beneath(parent, leaf, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	int r;
+
+	if (file != -EEXIST)
+		return file;
+	if (is_emptied(parent, leaf)) {
+		file = emptied_open(parent, leaf, &owner);
+		if (file != -ESTALE)
+			return file;
+	}
+	r = make_way(own, parent, leaf);
+	return r < 0 ? r : open_beneath(parent, leaf, O_WRONLY | O_CREAT | O_EXCL, 0600);
+}
+
 int delivery_file_make(int own, const struct mounter_request *request)
 {
-	char generation[16];
 	const char *leaf;
-	AUTO_FD staging = -1;
+	AUTO_FD staging = staging_open(own, request->generation);
 	AUTO_FD parent = -1;
 	AUTO_FD file = -1;
 
-	generation_name(generation, request->generation);
-	staging = directory_open_making(own, generation);
 	if (staging < 0)
 		return staging;
-	parent = parent_open_making(staging, request->name, &leaf);
+	parent = parent_open_making(own, staging, request->name, &leaf);
 	if (parent < 0)
 		return parent;
-	file = open_beneath(parent, leaf, O_WRONLY | O_CREAT | O_EXCL, 0600);
+	file = file_open_making(own, parent, leaf, request);
 	if (file < 0)
 		return file;
 	if (fallocate(file, 0, 0, (off_t)request->size_bytes) != 0)
@@ -74,75 +207,7 @@ int delivery_file_make(int own, const struct mounter_request *request)
 	return fd_take(&file);
 }
 
-static int file_wipe(int directory, const char *name)
-{
-	static const char zeros[65536];
-	AUTO_FD file = -1;
-	off_t left;
-
-	/* uid 0 without CAP_DAC_OVERRIDE must own a file to open it. */
-	if (fchownat(directory, name, 0, 0, AT_SYMLINK_NOFOLLOW) != 0 ||
-		fchmodat(directory, name, 0600, 0) != 0)
-		return -errno;
-	file = open_beneath(directory, name, O_WRONLY, 0);
-	if (file < 0)
-		return file;
-	left = lseek(file, 0, SEEK_END);
-	for (off_t at = 0; at < left;) {
-		const size_t wanted =
-			left - at < (off_t)sizeof zeros ? (size_t)(left - at) : sizeof zeros;
-		const ssize_t written = pwrite(file, zeros, wanted, at);
-
-		if (written <= 0)
-			return written < 0 ? -errno : -EIO;
-		at += written;
-	}
-	return ftruncate(file, 0) == 0 ? 0 : -errno;
-}
-
-static int entry_wipe(int directory, const struct directory_entry *entry, void *data);
-
-static int tree_wipe(int directory, const char *name)
-{
-	AUTO_FD inner = open_beneath(directory, name, O_PATH | O_DIRECTORY, 0);
-	const int r = inner < 0 ? inner : directory_for_each(inner, entry_wipe, NULL);
-
-	if (r < 0)
-		return r;
-	return unlinkat(directory, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
-}
-
-static int entry_wipe(int directory, const struct directory_entry *entry, void *data)
-{
-	(void)data;
-	if (entry->type == DT_DIR)
-		return tree_wipe(directory, entry->name);
-	if (entry->type == DT_REG) {
-		const int r = file_wipe(directory, entry->name);
-		if (r < 0)
-			return r;
-	}
-	return unlinkat(directory, entry->name, 0) == 0 ? 0 : -errno;
-}
-
-int delivery_wipe(int own)
-{
-	return directory_for_each(own, entry_wipe, NULL);
-}
-
-/* Overwrites and truncates, and removes nothing: the kernel does not let a file system become
- * read-only while somebody holds a removed file, were it only by O_PATH. */
-static int entry_empty(int directory, const struct directory_entry *entry, void *data)
-{
-	AUTO_FD inner = -1;
-
-	if (entry->type == DT_REG)
-		return file_wipe(directory, entry->name);
-	if (entry->type != DT_DIR)
-		return 0;
-	inner = open_beneath(directory, entry->name, O_PATH | O_DIRECTORY, 0);
-	return inner < 0 ? inner : directory_for_each(inner, entry_empty, data);
-}
+/* --- putting in place --- */
 
 static int link_make(int staging, const struct directory_entry *entry, void *data)
 {
@@ -158,135 +223,192 @@ static int link_make(int staging, const struct directory_entry *entry, void *dat
 	return 0;
 }
 
-struct cleaning {
-	int staging;	     /* the generation that stays */
-	const char *staying; /* its name */
-};
-
-/* Removes links that lead nowhere in the generation that stays, and empties other generations. */
-static int stale_remove(int own, const struct directory_entry *entry, void *data)
+/* The name of the generation that ..data leads to; "" before the first. */
+static int present_name(int own, char name[OWN_NAME_SIZE])
 {
-	const struct cleaning *cleaning = data;
-	struct stat status;
+	const ssize_t length = readlinkat(own, DATA_LINK, name, OWN_NAME_SIZE - 1);
 
-	if (entry->type == DT_DIR)
-		return strcmp(entry->name, cleaning->staying) == 0 ? 0
-								   : entry_empty(own, entry, NULL);
-	/* Those of older generations too. */
-	if (strncmp(entry->name, DATA_LINK, sizeof DATA_LINK - 1) == 0)
-		return 0;
-	if (fstatat(cleaning->staging, entry->name, &status, AT_SYMLINK_NOFOLLOW) == 0)
-		return 0;
-	return unlinkat(own, entry->name, 0) == 0 ? 0 : -errno;
+	if (length < 0 && errno != ENOENT)
+		return -errno;
+	name[length < 0 ? 0 : length] = '\0';
+	return 0;
 }
 
-static int clean(int own, int staging, const char *name)
+/* Gives the generation STAGING the name that is not in use, and leads ..data there in one rename. */
+static int commit_atomic(int own, const char *staging, uint32_t generation)
 {
-	const struct cleaning cleaning = { .staging = staging, .staying = name };
+	char present[OWN_NAME_SIZE], old[OWN_NAME_SIZE];
+	const char *next;
+	int r = present_name(own, present);
 
-	return directory_for_each(own, stale_remove, (void *)(uintptr_t)&cleaning);
-}
-
-static int commit_atomic(int own, int staging, const char *name, bool keep_previous)
-{
-	char link[sizeof DATA_LINK + 16];
-
-	(void)snprintf(link, sizeof link, DATA_LINK "%s", name);
-	if (symlinkat(name, own, link) != 0 && errno != EEXIST)
+	if (r < 0)
+		return r;
+	next = strcmp(present, GENERATION_A) == 0 ? GENERATION_B : GENERATION_A;
+	(void)snprintf(old, sizeof old, "..old%u", generation);
+	if (renameat2(own, next, own, old, RENAME_NOREPLACE) != 0 && errno != ENOENT)
 		return -errno;
-	/* In exchange: the link of before stays too, under the other name. */
-	if (renameat2(own, link, own, DATA_LINK, RENAME_EXCHANGE) != 0 &&
-		(errno != ENOENT || renameat2(own, link, own, DATA_LINK, 0) != 0))
+	if (renameat2(own, staging, own, next, RENAME_NOREPLACE) != 0)
 		return -errno;
-	return keep_previous ? 0 : clean(own, staging, name);
+	if (present[0] == '\0')
+		return symlinkat(next, own, DATA_LINK) == 0 ? 0 : -errno;
+	/* It leads to NEXT already when it is there: both links were made so, and change places. */
+	if (symlinkat(next, own, DATA_NEXT) != 0 && errno != EEXIST)
+		return -errno;
+	return renameat2(own, DATA_NEXT, own, DATA_LINK, RENAME_EXCHANGE) == 0 ? 0 : -errno;
 }
 
 struct moving {
-	int to; /* the directory that readers see */
+	int own;
+	int other; /* the directory on the other side */
 };
 
-/* Moves one entry of a generation to the same place among what readers see. What stood there comes
- * back in exchange, to be wiped with the rest of the generation's directory: at no moment is the
- * name without a file. */
+/* Moves one entry of a generation to the same place among what readers see. What stood there comes back
+ * in exchange: at no moment is the name without a file. */
 static int entry_move(int from, const struct directory_entry *entry, void *data)
 {
 	const struct moving *moving = data;
 	AUTO_FD inner_from = -1;
 	AUTO_FD inner_to = -1;
-	struct moving inner;
+	struct moving inner = { .own = moving->own };
 
+	if (is_own_name(entry->name))
+		return 0;
 	if (entry->type != DT_DIR) {
-		if (renameat2(from, entry->name, moving->to, entry->name, RENAME_EXCHANGE) == 0)
+		if (renameat2(from, entry->name, moving->other, entry->name, RENAME_EXCHANGE) == 0)
 			return 0;
 		if (errno != ENOENT)
 			return -errno;
-		return renameat2(from, entry->name, moving->to, entry->name, 0) == 0 ? 0 : -errno;
+		return renameat2(from, entry->name, moving->other, entry->name, 0) == 0 ? 0
+											: -errno;
 	}
 	inner_from = open_beneath(from, entry->name, O_PATH | O_DIRECTORY, 0);
-	inner_to = directory_open_making(moving->to, entry->name);
+	inner_to = directory_open_making(moving->other, entry->name);
 	if (inner_from < 0 || inner_to < 0)
 		return inner_from < 0 ? inner_from : inner_to;
-	inner.to = inner_to;
+	inner.other = inner_to;
 	return directory_for_each(inner_from, entry_move, &inner);
 }
 
-/* Removes what readers see and the generation to come does not have; its own directory stays. */
-static int absent_remove(int to, const struct directory_entry *entry, void *data)
+/* Puts aside what readers see and the generation to come does not have. */
+static int absent_move(int view, const struct directory_entry *entry, void *data)
 {
-	const struct cleaning *cleaning = data;
-	AUTO_FD inner_to = -1;
+	const struct moving *moving = data;
+	AUTO_FD inner_view = -1;
 	AUTO_FD inner_staging = -1;
-	struct cleaning inner = { .staying = "" };
+	struct moving inner = { .own = moving->own };
 	struct stat status;
 
-	if (strcmp(entry->name, cleaning->staying) == 0)
+	if (is_own_name(entry->name))
 		return 0;
-	if (fstatat(cleaning->staging, entry->name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
+	if (fstatat(moving->other, entry->name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
 		S_ISDIR(status.st_mode) != (entry->type == DT_DIR))
-		return entry_wipe(to, entry, NULL);
+		return put_aside(moving->own, view, entry->name);
 	if (entry->type != DT_DIR)
 		return 0;
-	inner_staging = open_beneath(cleaning->staging, entry->name, O_PATH | O_DIRECTORY, 0);
-	inner_to = open_beneath(to, entry->name, O_PATH | O_DIRECTORY, 0);
-	if (inner_staging < 0 || inner_to < 0)
-		return inner_staging < 0 ? inner_staging : inner_to;
-	inner.staging = inner_staging;
-	return directory_for_each(inner_to, absent_remove, &inner);
+	inner_staging = open_beneath(moving->other, entry->name, O_PATH | O_DIRECTORY, 0);
+	inner_view = open_beneath(view, entry->name, O_PATH | O_DIRECTORY, 0);
+	if (inner_view < 0 || inner_staging < 0)
+		return inner_view < 0 ? inner_view : inner_staging;
+	inner.other = inner_staging;
+	return directory_for_each(inner_view, absent_move, &inner);
 }
 
-static int commit_plain(int own, int staging, const char *name)
+static int commit_plain(int own, int staging)
 {
-	struct cleaning cleaning = { .staging = staging, .staying = name };
-	struct moving moving = { .to = own };
-	int r = directory_for_each(own, absent_remove, &cleaning);
+	AUTO_FD view = delivery_view_open(own);
+	struct moving from_view = { .own = own, .other = staging };
+	struct moving to_view = { .own = own, .other = view };
+	int r = view < 0 ? view : directory_for_each(view, absent_move, &from_view);
 
-	if (r >= 0)
-		r = directory_for_each(staging, entry_move, &moving);
-	return r < 0 ? r : tree_wipe(own, name);
+	return r < 0 ? r : directory_for_each(staging, entry_move, &to_view);
 }
 
 int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previous)
 {
-	char name[16];
+	char name[OWN_NAME_SIZE];
+	struct sifting sifting = { .own = own };
 	AUTO_FD staging = -1;
 	int r;
 
 	generation_name(name, generation);
 	staging = open_beneath(own, name, O_PATH | O_DIRECTORY, 0);
-	if (staging < 0)
-		return staging;
-	if (is_plain)
-		return commit_plain(own, staging, name);
-	r = directory_for_each(staging, link_make, &own);
-	return r < 0 ? r : commit_atomic(own, staging, name, keep_previous);
+	r = staging < 0 ? staging : directory_for_each(staging, sift, &sifting);
+	if (r == 0 && is_plain)
+		r = commit_plain(own, staging);
+	else if (r == 0)
+		r = directory_for_each(staging, link_make, &own);
+	if (r == 0 && !is_plain)
+		r = commit_atomic(own, name, generation);
+	return r < 0 || keep_previous ? r : delivery_clean(own);
 }
 
-int delivery_clean(int own, uint32_t generation)
-{
-	char name[16];
-	AUTO_FD staging = -1;
+/* --- emptying --- */
 
-	generation_name(name, generation);
-	staging = open_beneath(own, name, O_PATH | O_DIRECTORY, 0);
-	return staging < 0 ? staging : clean(own, staging, name);
+struct cleaning {
+	char present[OWN_NAME_SIZE]; /* the generation that stays; "" in the plain layout */
+	int staying;		     /* its directory, -1 */
+};
+
+/* An emptied generation is the next one's, if there is room among them. */
+static void keep_as_spare(int own, const char *name)
+{
+	char spare[OWN_NAME_SIZE];
+
+	for (unsigned i = 0; i < SPARES; i++) {
+		(void)snprintf(spare, sizeof spare, SPARE "%u", i);
+		if (renameat2(own, name, own, spare, RENAME_NOREPLACE) == 0)
+			return;
+	}
+}
+
+/* Empties older generations, and removes links that lead nowhere in the one that stays. */
+static int entry_clean(int own, const struct directory_entry *entry, void *data)
+{
+	const struct cleaning *cleaning = data;
+	struct stat status;
+	int r;
+
+	if (entry->type == DT_DIR) {
+		if (!is_own_name(entry->name) || strcmp(entry->name, cleaning->present) == 0 ||
+			strcmp(entry->name, DELIVERY_VIEW) == 0 ||
+			strncmp(entry->name, SPARE, sizeof SPARE - 1) == 0)
+			return 0;
+		r = tree_empty(own, entry->name);
+		if (r == 0 && strcmp(entry->name, DEAD) != 0)
+			keep_as_spare(own, entry->name);
+		return r;
+	}
+	if (entry->type != DT_LNK || is_own_name(entry->name) || cleaning->staying < 0 ||
+		fstatat(cleaning->staying, entry->name, &status, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	return unlinkat(own, entry->name, 0) == 0 ? 0 : -errno;
+}
+
+int delivery_clean(int own)
+{
+	struct cleaning cleaning = { .staying = -1 };
+	int r = present_name(own, cleaning.present);
+
+	if (r == 0 && cleaning.present[0])
+		r = cleaning.staying = open_beneath(own, cleaning.present, O_PATH | O_DIRECTORY, 0);
+	if (r >= 0)
+		r = directory_for_each(own, entry_clean, &cleaning);
+	fd_close_p(&cleaning.staying);
+	return r < 0 ? r : 0;
+}
+
+static int entry_wipe_own(int own, const struct directory_entry *entry, void *data)
+{
+	AUTO_FD view = -1;
+
+	if (strcmp(entry->name, DELIVERY_VIEW) != 0)
+		return entry_wipe(own, entry, data);
+	/* The root of the container's mount stays: it is an empty directory, not a dead one. */
+	view = open_beneath(own, DELIVERY_VIEW, O_PATH | O_DIRECTORY, 0);
+	return view < 0 ? view : directory_for_each(view, entry_wipe, NULL);
+}
+
+int delivery_wipe(int own)
+{
+	return directory_for_each(own, entry_wipe_own, NULL);
 }

@@ -11,14 +11,21 @@
  * allocated, owner and mode set. Returns a write-only descriptor; -EEXIST, -ENOSPC, ... */
 int delivery_file_make(int own, const struct mounter_request *request);
 
-/* Makes GENERATION what readers see. Atomic layout: `..data` is exchanged in one rename, links for
- * its top-level names are made, stale ones removed. Plain layout: its files are renamed into place
- * one by one, others wiped and removed. Older generations stay, empty; with KEEP_PREVIOUS as they
- * were. */
+/* The directory that readers see in the plain layout, at the top of the tmpfs. */
+#define DELIVERY_VIEW "..view"
+
+/* Opens (O_PATH) what mounts of the delivery begin at: its view, or the own mount's root. A plain
+ * delivery that was found again in its container has no view: there the own mount begins at it. */
+int delivery_view_open(int own);
+
+/* Makes GENERATION what readers see. Atomic layout: ..data is exchanged in one rename, links for its
+ * top-level names are made. Plain layout: its files are exchanged one by one. Older generations are
+ * emptied, unless KEEP_PREVIOUS. */
 int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previous);
 
-/* Empties every generation but GENERATION, and removes links that lead nowhere in it. */
-int delivery_clean(int own, uint32_t generation);
+/* Empties every generation but the present one and removes links that lead nowhere in it. What a
+ * container holds open stays, without content. */
+int delivery_clean(int own);
 
 /* Overwrites, truncates and removes everything. The superblock must be writable. */
 int delivery_wipe(int own);

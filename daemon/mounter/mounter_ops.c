@@ -53,7 +53,8 @@ static int on_make(const struct job *job, struct mounter_reply *reply, int *ret_
 
 	(void)ret_fd;
 	delivery_hex(delivery->id, name);
-	r = tmpfs_make(job->mounter, name, job->request->size_bytes, job->request->inodes);
+	r = tmpfs_make(job->mounter, name, job->request->size_bytes, job->request->inodes,
+		job->request->flags & MOUNTER_LAYOUT_PLAIN);
 	if (r < 0)
 		return reply_fail(reply, r,
 			r == -EOPNOTSUPP ? "the kernel would swap secrets out (no tmpfs noswap, "

@@ -1,6 +1,7 @@
 #include "daemon/mounter/tmpfs_mount.h"
 
 #include "daemon/mounter/arena.h"
+#include "daemon/mounter/delivery_files.h"
 #include "daemon/mounter/kernel/kernel_calls.h"
 #include "proto/cleanup.h"
 
@@ -77,8 +78,18 @@ bool tmpfs_is_delivery(int directory, const char *name)
 	       memcmp(found, name, strlen(name)) == 0;
 }
 
-int tmpfs_make(
-	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes)
+static int view_make(int own, const char *name)
+{
+	AUTO_FD view = -1;
+
+	if (mkdirat(own, DELIVERY_VIEW, 0755) != 0)
+		return -errno;
+	view = open_beneath(own, DELIVERY_VIEW, O_PATH | O_DIRECTORY, 0);
+	return view < 0 ? view : set_mark(view, name);
+}
+
+int tmpfs_make(const struct mounter *mounter, const char *name, uint64_t size_bytes,
+	uint32_t inodes, bool has_view)
 {
 	AUTO_FD context = fs_open("tmpfs");
 	AUTO_FD own = -1;
@@ -92,6 +103,8 @@ int tmpfs_make(
 	if (own < 0)
 		return own;
 	r = set_mark(own, name);
+	if (r == 0 && has_view)
+		r = view_make(own, name);
 	if (r == 0)
 		r = arena_attach(mounter, name, own);
 	return r < 0 ? r : fd_take(&own);

@@ -4,9 +4,9 @@
 #include "daemon/mounter/mounter.h"
 
 /* Makes a tmpfs of SIZE_BYTES and INODES (nosuid, nodev, noexec, noswap) and attaches it at NAME in
- * the arena. Returns the own mount (O_PATH); -EOPNOTSUPP when the kernel would swap it out. */
-int tmpfs_make(
-	const struct mounter *mounter, const char *name, uint64_t size_bytes, uint32_t inodes);
+ * the arena; with HAS_VIEW (the plain layout) readers see a directory of it. Returns the own mount (O_PATH); -EOPNOTSUPP when the kernel would swap it out. */
+int tmpfs_make(const struct mounter *mounter, const char *name, uint64_t size_bytes,
+	uint32_t inodes, bool has_view);
 
 /* True when DIRECTORY (O_RDONLY) is the root of the tmpfs that was made for the delivery NAME: it
  * bears a mark that only CAP_SYS_ADMIN of the host can set or see. */

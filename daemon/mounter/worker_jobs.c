@@ -49,10 +49,7 @@ int job_commit(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 
 int job_clean(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
-	/* A plain one keeps no older generation. */
-	const int r = job->delivery->is_plain
-			      ? 0
-			      : delivery_clean(job->delivery->mount, job->request->generation);
+	const int r = delivery_clean(job->delivery->mount);
 
 	(void)ret_fd;
 	return r < 0 ? reply_fail(reply, r, "wipe an older generation") : 0;
@@ -61,7 +58,8 @@ int job_clean(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 int job_attach(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	char name[DELIVERY_HEX_SIZE];
-	AUTO_FD clone = tmpfs_clone_read_only(job->delivery->mount);
+	AUTO_FD view = delivery_view_open(job->delivery->mount);
+	AUTO_FD clone = view < 0 ? view : tmpfs_clone_read_only(view);
 	AUTO_FD volumes = -1;
 	int r;
 

@@ -58,7 +58,7 @@ class Core:
         told = self.engine.exec(name, "stat", "-L", "-c", form, "/run/secrets/keys/api").stdout.strip()
         self.assertEqual(told, "4321 99 444 4 regular file")
         listed = self.engine.exec(name, "ls", "-A", "/run/secrets").stdout.split()
-        self.assertEqual(listed, ["..1", "..data", "db-password", "keys"])
+        self.assertEqual(listed, ["..a", "..data", "db-password", "keys"])
 
     def test_the_generation_describes_itself_without_values(self):
         name = "web-metadata"

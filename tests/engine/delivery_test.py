@@ -173,7 +173,7 @@ class ImageWithFiles(DeliveryCase):
         self.engine.docker("create", "--network", "none", "--name", "web", "-v", "secrets:/run/secrets:ro",
                            self.IMAGE_WITH_FILES, "sh", "-c", "ls -A /run/secrets; cat /run/secrets/user")
         assert_nothing_stale(self, self.mayfly)
-        self.assertEqual(self.engine.docker("start", "-a", "web").stdout, "..1\n..data\nuser\nshop")
+        self.assertEqual(self.engine.docker("start", "-a", "web").stdout, "..a\n..data\nuser\nshop")
         assert_nothing_stale(self, self.mayfly)
 
     def test_run_creates_and_starts(self):

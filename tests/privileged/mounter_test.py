@@ -3,6 +3,7 @@ import ctypes
 import errno
 import mmap
 import os
+import pathlib
 import select
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import threading
 import time
 import unittest
 
-from mounter_client import (ATTACHED, EMPTY, FAN_ALLOW, FAN_DENY, KEEP_GUARD, LIBC, ON_HOST_PATH, LOCATED, MADE, PLAIN, RELEASED,
+from mounter_client import (ATTACHED, EMPTY, FAN_ALLOW, FAN_DENY, KEEP_GUARD, KEEP_PREVIOUS, LIBC, ON_HOST_PATH, LOCATED, MADE, PLAIN, RELEASED,
                             REQUEST, SAME_MOUNT_NAMESPACE, TARGET_UNREACHABLE, WIPED, WITH_ENGINE, Mounter, OP, pidfd_open)
 
 PROGRAM = os.environ["MAYFLY_MOUNTER"]
@@ -175,7 +176,7 @@ class MounterTest(unittest.TestCase):
         self.assertEqual(container.told(), VALUE, "an open after the retreat asks nobody")
         self.assertEqual(os.listdir(self.host_path), [], "the host path is empty and stays")
         root = f"/proc/{container.process.pid}/root/run/secrets"
-        self.assertEqual(sorted(os.listdir(root)), ["..1", "..data", "password"])
+        self.assertEqual(sorted(os.listdir(root)), ["..a", "..data", "password"])
         status = os.stat(f"{root}/password")
         self.assertEqual((status.st_uid, status.st_gid, status.st_mode & 0o777), (1000, 1001, 0o440))
         self.assertEqual(self.call("WIPE").phase, WIPED)
@@ -186,41 +187,144 @@ class MounterTest(unittest.TestCase):
     def test_subdirectories_and_links(self):
         self.arm(name="keys/tls/server.pem")
         listing = sorted(os.listdir(self.host_path))
-        self.assertEqual(listing, ["..1", "..data", "keys"])
+        self.assertEqual(listing, ["..a", "..data", "keys"])
         self.assertEqual(os.readlink(f"{self.host_path}/keys"), "..data/keys")
         self.assertEqual(os.stat(f"{self.host_path}/keys/tls").st_mode & 0o777, 0o755)
 
+    def next_generation(self, generation, *names, flags=0, content=None, **file):
+        """A generation of NAMES with CONTENT (default: its number)."""
+        self.call("UNSEAL")
+        for name in names:
+            writer = self.make_file(name, generation=generation, **file)
+            os.pwrite(writer, content or f"{generation:{len(VALUE)}}".encode(), 0)
+            os.close(writer)
+        self.call("COMMIT", generation=generation, flags=flags)
+        self.call("SEAL")
+
+    def seen(self):
+        """What a program that lists the directory meets, and what it reads."""
+        found = {}
+        for folder, _, names in os.walk(self.host_path, followlinks=True):
+            relative = os.path.relpath(folder, self.host_path)
+            if not any(part.startswith("..") for part in relative.split("/")) or relative == ".":
+                found.update({os.path.normpath(os.path.join(relative, name)): self.read(os.path.join(folder, name))
+                              for name in names if not name.startswith("..")})
+        return found
+
+    def read(self, path):
+        """Through the broker's eyes: every open is allowed."""
+        value = []
+        reader = threading.Thread(target=lambda: value.append(pathlib.Path(path).read_bytes()))
+        reader.start()
+        while reader.is_alive():
+            event = self.mounter.next_event(0, timeout=0.05)
+            if event:
+                event.answer(FAN_ALLOW)
+        reader.join()
+        return value[0]
+
     def test_a_second_generation_replaces_the_first(self):
-        self.arm()
-        self.make_file("password", generation=2)
-        self.make_file("added", generation=2)
-        self.call("COMMIT", generation=2)
-        self.assertEqual(sorted(os.listdir(self.host_path)), ["..1", "..2", "..data", "..data..2", "added", "password"])
-        self.assertEqual(os.stat(f"{self.host_path}/..1/password").st_size, 0, "an older one is emptied")
-        self.make_file("added", generation=3)
-        self.call("COMMIT", generation=3)
-        self.assertEqual([name for name in sorted(os.listdir(self.host_path)) if name[:2] != ".."], ["added"])
-        self.assertEqual(os.readlink(f"{self.host_path}/..data"), "..3")
+        os.close(self.arm())
+        self.next_generation(2, "password", "added")
+        self.assertEqual(sorted(os.listdir(self.host_path)),
+                         ["..b", "..data", "..data_next", "..spare0", "added", "password"])
+        self.assertEqual(os.stat(f"{self.host_path}/..spare0/password").st_size, 0, "an older one is emptied")
+        self.next_generation(3, "added")
+        self.assertEqual(list(self.seen()), ["added"])
+        self.assertEqual(os.readlink(f"{self.host_path}/..data"), "..a")
+
+    def test_the_previous_generation_can_be_read_until_it_is_cleaned(self):
+        for flags in (0, PLAIN):
+            with self.subTest(flags=flags):
+                self.delivery = os.urandom(32)
+                self.host_path = os.path.join(self.volumes, self.delivery.hex())
+                os.close(self.arm(flags=flags, name="sub/password"))
+                self.next_generation(2, "sub/password")
+                held = self.hold(f"{self.host_path}/sub/password")
+                directory = os.open(f"{self.host_path}/{'sub' if flags else '..data/sub'}", os.O_RDONLY)
+                self.addCleanup(os.close, directory)
+                self.next_generation(3, "sub/password", "b", flags=KEEP_PREVIOUS)
+                self.assertEqual(os.pread(held, 99, 0).strip(), b"2")
+                if not flags:
+                    self.assertEqual(os.listdir(directory), ["password"], "a directory that is open is one generation")
+                self.call("UNSEAL")
+                self.call("CLEAN")
+                self.call("SEAL")
+                self.assertEqual(os.pread(held, 99, 0), b"")
+                self.assertEqual({name: value.strip() for name, value in self.seen().items()},
+                                 {"sub/password": b"3", "b": b"3"})
+
+    def hold(self, path, flags=os.O_RDONLY):
+        """A descriptor, allowed by the broker."""
+        opened = []
+        opener = threading.Thread(target=lambda: opened.append(os.open(path, flags)))
+        opener.start()
+        while opener.is_alive():
+            event = self.mounter.next_event(0, timeout=0.05)
+            if event:
+                event.answer(FAN_ALLOW)
+        self.addCleanup(os.close, opened[0])
+        return opened[0]
+
+    def test_a_thousand_generations_need_no_more_room_than_three(self):
+        for flags in (0, PLAIN):
+            with self.subTest(flags=flags):
+                self.delivery = os.urandom(32)
+                self.host_path = os.path.join(self.volumes, self.delivery.hex())
+                os.close(self.arm(flags=flags))
+                self.next_generation(2, "password", "keys/api")
+                held = [self.hold(f"{self.host_path}/password"), self.hold(f"{self.host_path}/keys", os.O_PATH)]
+                used = None
+                for generation in range(3, 1003):
+                    self.next_generation(generation, "password", "keys/api")
+                    if generation == 10:
+                        used = os.statvfs(self.host_path).f_ffree
+                self.assertEqual(os.statvfs(self.host_path).f_ffree, used)
+                self.assertEqual({name: value.strip() for name, value in self.seen().items()},
+                                 {"password": b"1002", "keys/api": b"1002"})
+                del held
 
     def test_what_is_held_of_an_older_generation_does_not_keep_it_from_being_sealed(self):
         os.close(self.arm())
-        for path in ("password", "..1/password", "..1", "..data"):
+        for path in ("password", "..a/password", "..a", "..data"):
             self.addCleanup(os.close, os.open(f"{self.host_path}/{path}", os.O_PATH | os.O_NOFOLLOW))
+        self.next_generation(2, "password")
+
+    def test_a_held_file_of_one_user_never_gets_what_is_another_users(self):
+        os.close(self.arm(uid=1000))
+        self.next_generation(2, "password", uid=1000)
+        held = self.hold(f"{self.host_path}/password")
+        for generation in range(3, 9):
+            self.next_generation(generation, "password", uid=1001)
+            self.assertEqual(os.pread(held, 99, 0), b"")
+        self.assertEqual(os.stat(f"{self.host_path}/password").st_uid, 1001)
+
+    def test_what_a_spare_generation_has_too_much_is_not_seen(self):
+        for flags in (0, PLAIN):
+            with self.subTest(flags=flags):
+                self.delivery = os.urandom(32)
+                self.host_path = os.path.join(self.volumes, self.delivery.hex())
+                os.close(self.arm(flags=flags))
+                self.next_generation(2, "a", "b/c", "d")
+                self.next_generation(3, "a")
+                self.next_generation(4, "a", "b")
+                self.assertEqual({name: value.strip() for name, value in self.seen().items()}, {"a": b"4", "b": b"4"})
+                self.next_generation(5, "d/e")
+                self.assertEqual({name: value.strip() for name, value in self.seen().items()}, {"d/e": b"5"})
+
+    def test_the_same_file_twice_in_a_generation_is_refused(self):
+        os.close(self.arm())
         os.close(self.make_file("password", generation=2))
-        self.call("COMMIT", generation=2)
-        self.call("SEAL")
+        self.call("FILE", -errno.EEXIST, name="password", generation=2, mode=0o400, size_bytes=8)
 
     def test_plain_layout_has_neither_links_nor_dots(self):
-        self.arm(flags=PLAIN, name="a/b")
+        os.close(self.arm(flags=PLAIN, name="a/b"))
         self.assertEqual(os.listdir(self.host_path), ["a"])
         before = os.stat(f"{self.host_path}/a/b").st_ino
-        self.make_file("a/b", generation=2)
-        self.make_file("c", generation=2)
-        self.call("COMMIT", generation=2)
+        self.next_generation(2, "a/b", "c")
         self.assertEqual(sorted(os.listdir(self.host_path)), ["a", "c"])
         self.assertNotEqual(os.stat(f"{self.host_path}/a/b").st_ino, before)
-        self.make_file("a", generation=3)
-        self.call("COMMIT", generation=3)
+        self.next_generation(3, "a")
         self.assertEqual(os.listdir(self.host_path), ["a"])
         self.assertTrue(os.path.isfile(f"{self.host_path}/a"))
 
@@ -413,7 +517,7 @@ class MounterTest(unittest.TestCase):
         self.call("ATTACH", fds=[pidfd])
         self.assertEqual(os.listdir(self.host_path), [], "nothing is mounted in the host's namespace")
         inside = f"/proc/{engine.pid}/root{self.host_path}"
-        self.assertEqual(sorted(os.listdir(inside)), ["..1", "..data", "password"])
+        self.assertEqual(sorted(os.listdir(inside)), ["..a", "..data", "password"])
         self.call("WIPE")
         self.assertEqual(os.listdir(inside), [])
         self.call("FORGET")

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #define DATA_LINK   "..data"
@@ -161,7 +162,16 @@ static int link_make(int staging, const struct directory_entry *entry, void *dat
 struct cleaning {
 	int staging;	     /* the generation that stays */
 	const char *staying; /* its name */
+	bool makes_room;     /* removes what would only be emptied */
 };
+
+/* Every generation leaves its names behind: after many, there is no inode for the next one. */
+static bool is_short_of_inodes(int own)
+{
+	struct statfs status;
+
+	return fstatfs(own, &status) == 0 && status.f_ffree < status.f_files / 2;
+}
 
 /* Removes links that lead nowhere in the generation that stays, and empties other generations. */
 static int stale_remove(int own, const struct directory_entry *entry, void *data)
@@ -169,11 +179,14 @@ static int stale_remove(int own, const struct directory_entry *entry, void *data
 	const struct cleaning *cleaning = data;
 	struct stat status;
 
+	if (entry->type == DT_DIR && strcmp(entry->name, cleaning->staying) == 0)
+		return 0;
 	if (entry->type == DT_DIR)
-		return strcmp(entry->name, cleaning->staying) == 0 ? 0
-								   : entry_empty(own, entry, NULL);
+		return cleaning->makes_room ? entry_wipe(own, entry, NULL)
+					    : entry_empty(own, entry, NULL);
 	/* Those of older generations too. */
-	if (strncmp(entry->name, DATA_LINK, sizeof DATA_LINK - 1) == 0)
+	if (strncmp(entry->name, DATA_LINK, sizeof DATA_LINK - 1) == 0 &&
+		(!cleaning->makes_room || strcmp(entry->name, DATA_LINK) == 0))
 		return 0;
 	if (fstatat(cleaning->staging, entry->name, &status, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
@@ -182,7 +195,9 @@ static int stale_remove(int own, const struct directory_entry *entry, void *data
 
 static int clean(int own, int staging, const char *name)
 {
-	const struct cleaning cleaning = { .staging = staging, .staying = name };
+	const struct cleaning cleaning = {
+		.staging = staging, .staying = name, .makes_room = is_short_of_inodes(own)
+	};
 
 	return directory_for_each(own, stale_remove, (void *)(uintptr_t)&cleaning);
 }

@@ -13,8 +13,8 @@ int delivery_file_make(int own, const struct mounter_request *request);
 
 /* Makes GENERATION what readers see. Atomic layout: `..data` is exchanged in one rename, links for
  * its top-level names are made, stale ones removed. Plain layout: its files are renamed into place
- * one by one, others wiped and removed. Older generations stay, empty; with KEEP_PREVIOUS as they
- * were. */
+ * one by one, others wiped and removed. Older generations stay, empty, while half of the
+ * inodes is free; with KEEP_PREVIOUS as they were. */
 int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previous);
 
 /* Empties every generation but GENERATION, and removes links that lead nowhere in it. */

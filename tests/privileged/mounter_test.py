@@ -210,6 +210,15 @@ class MounterTest(unittest.TestCase):
         self.call("COMMIT", generation=2)
         self.call("SEAL")
 
+    def test_there_is_always_room_for_a_further_generation(self):
+        os.close(self.arm())
+        for generation in range(2, 202):
+            for name in ("password", "user", "host"):
+                os.close(self.make_file(name, generation=generation))
+            self.call("COMMIT", generation=generation)
+            self.assertEqual(os.readlink(f"{self.host_path}/..data"), f"..{generation}")
+        self.call("SEAL")
+
     def test_plain_layout_has_neither_links_nor_dots(self):
         self.arm(flags=PLAIN, name="a/b")
         self.assertEqual(os.listdir(self.host_path), ["a"])

@@ -101,6 +101,50 @@ while True:
         subprocess.run(["rm", "-rf", self.root], check=True)
 
 
+def wait_until(condition, what, timeout=10):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not in {timeout} s: {what}")
+        time.sleep(0.005)
+
+
+class Freezer:
+    """A cgroup of version 1 that does not let a process end, not even by SIGKILL."""
+
+    def __init__(self, test):
+        self.directory = f"/sys/fs/cgroup/freezer/mayfly-mounter-{os.getpid()}"
+        if not os.path.isdir("/sys/fs/cgroup/freezer"):
+            if os.environ.get("MAYFLY_TESTS_MUST_RUN") == "1":
+                raise RuntimeError("this test must run here, and there is no freezer")
+            test.skipTest("there is no cgroup freezer")
+        os.mkdir(self.directory)
+        test.addCleanup(self.close)
+
+    def write(self, name, text):
+        with open(f"{self.directory}/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+    def freeze(self, pid):
+        self.write("cgroup.procs", str(pid))
+        self.write("freezer.state", "FROZEN")
+
+    def thaw(self):
+        self.write("freezer.state", "THAWED")
+
+    def close(self):
+        self.thaw()
+
+        def is_removed():
+            try:
+                os.rmdir(self.directory)
+            except OSError as problem:
+                return problem.errno != errno.EBUSY
+            return True
+
+        wait_until(is_removed, "the freezer's cgroup is empty")
+
+
 class MounterTest(unittest.TestCase):
     wrapper = ()
 
@@ -563,6 +607,34 @@ class MounterTest(unittest.TestCase):
         self.assertEqual(reply.status, -errno.ETIMEDOUT, reply)
         self.assertLess(time.monotonic() - begun, 4)
         self.call("LOCATE", name=container.target, fds=[container.pidfd])
+
+    def test_a_worker_that_cannot_be_killed_costs_itself_and_nobody_else(self):
+        """The kernel holds it, whatever it is sent: here the freezer does."""
+        freezer = Freezer(self)
+        self.arm()
+        container = self.container("hanging")
+        begun = time.monotonic()
+        self.mounter.send("LOCATE", delivery=self.delivery, name="hanging/secrets", fds=[container.pidfd])
+        worker = self.worker()
+        freezer.freeze(worker)
+        reply = self.mounter.receive()
+        self.assertEqual(reply.status, -errno.ETIMEDOUT, reply)
+        self.assertLess(time.monotonic() - begun, 5)
+        self.assertEqual(self.worker(), worker, "it is still there")
+        begun = time.monotonic()
+        self.call("LOCATE", name=container.target, fds=[container.pidfd])
+        self.call("WIPE")
+        self.assertLess(time.monotonic() - begun, 1)
+        freezer.thaw()
+        self.mounter.call("PROBE")
+        wait_until(lambda: self.worker() is None, "the worker is reaped")
+
+    def worker(self):
+        """The pid of the only worker that is no corpse of a moment ago, or None."""
+        children = f"/proc/{self.mounter.process.pid}/task/{self.mounter.process.pid}/children"
+        with open(children, encoding="ascii") as file:
+            pids = [int(word) for word in file.read().split()]
+        return pids[0] if pids else None
 
     def test_with_every_worker_hanging_a_wipe_waits_and_is_carried_out(self):
         self.arm()

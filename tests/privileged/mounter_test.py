@@ -615,6 +615,7 @@ class MounterTest(unittest.TestCase):
         container = self.container("hanging")
         begun = time.monotonic()
         self.mounter.send("LOCATE", delivery=self.delivery, name="hanging/secrets", fds=[container.pidfd])
+        wait_until(self.worker, "it has begun")
         worker = self.worker()
         freezer.freeze(worker)
         reply = self.mounter.receive()

@@ -50,9 +50,9 @@ struct kernel_abilities {
 };
 
 struct worker {
-	pid_t pid; /* 0: the slot is free */
-	int socket;
-	int64_t deadline_ms; /* CLOCK_MONOTONIC */
+	pid_t pid;	     /* 0: the slot is free */
+	int socket;	     /* -1: it is answered for, and has not ended yet */
+	int64_t deadline_ms; /* CLOCK_MONOTONIC; of one that is answered for: since when */
 	struct mounter_request request;
 	struct delivery *delivery; /* NULL for operations that concern none */
 };

@@ -107,7 +107,7 @@ static void on_worker_readable(struct mounter *mounter, struct worker *worker)
 	struct mounter_reply reply = { 0 };
 	AUTO_FD fd = -1;
 
-	worker_finish(mounter, worker, &reply, &fd);
+	worker_finish(worker, &reply, &fd);
 	mounter_settle(mounter, &request, delivery, &reply, &fd);
 	send_reply(mounter, &reply, fd);
 }
@@ -140,6 +140,19 @@ static void send_control(const struct mounter *mounter, enum control_type type)
 	(void)fd_send(mounter->control, &record, sizeof record, NULL, 0);
 }
 
+/* Fills POLLED with what is waited for. */
+static void look_at_workers(struct mounter *mounter, int64_t now, struct pollfd *polled)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++) {
+		struct worker *worker = &mounter->workers[i];
+
+		if (worker_kill_if_late(worker, now))
+			on_worker_readable(mounter, worker);
+		worker_reap(worker);
+		polled[i] = (struct pollfd){ worker->pid ? worker->socket : -1, POLLIN, 0 };
+	}
+}
+
 static int serve(struct mounter *mounter)
 {
 	int64_t next_heartbeat_ms = 0;
@@ -152,18 +165,19 @@ static int serve(struct mounter *mounter)
 			send_control(mounter, CONTROL_HEARTBEAT);
 			next_heartbeat_ms = now + HEARTBEAT_INTERVAL_MS;
 		}
+		look_at_workers(mounter, now, polled + 2);
+		if (workers_are_lost(mounter, now)) {
+			log_error("every worker hangs in the kernel; ending");
+			return EXIT_FAILURE;
+		}
 		polled[0] = (struct pollfd){ mounter->control, POLLIN, 0 };
 		/* Further requests wait in the socket while every worker is at work: a wipe that
 		 * was refused would leave a secret behind. */
 		polled[1] = (struct pollfd){ worker_has_free_slot(mounter) ? mounter->broker : -1,
 			POLLIN, 0 };
-		for (size_t i = 0; i < WORKERS_MAX; i++) {
-			worker_kill_if_late(&mounter->workers[i], now);
-			polled[2 + i] = (struct pollfd){
-				mounter->workers[i].pid ? mounter->workers[i].socket : -1, POLLIN, 0
-			};
-		}
-		if (poll(polled, 2 + WORKERS_MAX, HEARTBEAT_INTERVAL_MS / 2) < 0 && errno != EINTR)
+		if (poll(polled, 2 + WORKERS_MAX,
+			    workers_look_again_ms(mounter, now, HEARTBEAT_INTERVAL_MS / 2)) < 0 &&
+			errno != EINTR)
 			return EXIT_FAILURE;
 		for (size_t i = 0; i < WORKERS_MAX; i++)
 			if (polled[2 + i].fd >= 0 && polled[2 + i].revents)

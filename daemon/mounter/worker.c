@@ -4,6 +4,7 @@
 #include "proto/fd_passing.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,10 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#define CLOSING_MS 100
+#define ENDING_MS  500 /* from SIGKILL to the end of a process that nothing holds */
+#define REAPING_MS 2   /* between looks whether it has ended */
 
 static int64_t now_ms(void)
 {
@@ -41,6 +46,9 @@ static _Noreturn void run_in_child(const struct job *job, job_function *function
 
 	reply.status = function(job, &reply, &fd);
 	(void)fd_send(socket, &reply, sizeof reply, &fd, fd >= 0 ? 1 : 0);
+	/* One that is held for writing keeps its tmpfs from being sealed: see wait_for_close(). */
+	fd_close_p(&fd);
+	(void)close(socket);
 	/* Not exit(): nothing of the parent's state may be written out by its child. */
 	_exit(0);
 }
@@ -53,7 +61,7 @@ int worker_start(struct mounter *mounter, const struct job *job, job_function *f
 
 	if (slot == WORKERS_MAX)
 		return -EAGAIN;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
 		return -errno;
 	pid = fork();
 	if (pid == 0)
@@ -76,19 +84,38 @@ int worker_start(struct mounter *mounter, const struct job *job, job_function *f
 	return 0;
 }
 
-void worker_finish(
-	struct mounter *mounter, struct worker *worker, struct mounter_reply *reply, int *ret_fd)
+static bool is_answered_for(const struct worker *worker)
+{
+	return worker->pid > 0 && worker->socket < 0;
+}
+
+void worker_reap(struct worker *worker)
+{
+	if (is_answered_for(worker) && waitpid(worker->pid, NULL, WNOHANG) != 0)
+		*worker = (struct worker){ 0 };
+}
+
+/* What the worker has sent it has also closed, once its end of the socket is gone. That follows at once;
+ * a worker that hangs there has nothing left to do with files. */
+static void wait_for_close(int socket)
+{
+	struct pollfd polled = { .fd = socket, .events = POLLIN };
+
+	(void)poll(&polled, 1, CLOSING_MS);
+}
+
+void worker_finish(struct worker *worker, struct mounter_reply *reply, int *ret_fd)
 {
 	struct fd_set_passed fds;
 	const ssize_t received = fd_receive(worker->socket, reply, sizeof *reply, &fds);
 
-	(void)mounter;
 	*ret_fd = -1;
 	if (received == sizeof *reply && fds.count <= 1) {
 		if (fds.count == 1)
 			*ret_fd = fds.fds[0];
 		fds.count = 0;
 		reply->detail[sizeof reply->detail - 1] = '\0';
+		wait_for_close(worker->socket);
 	} else {
 		*reply = (struct mounter_reply){ .op = worker->request.op };
 		reply->status =
@@ -98,16 +125,37 @@ void worker_finish(
 			fd_set_passed_done(&fds);
 	}
 	(void)close(worker->socket);
-	/* It has sent its last message or is dead: the wait is short and cannot be missed. */
 	(void)kill(worker->pid, SIGKILL);
-	(void)waitpid(worker->pid, NULL, 0);
 	if (worker->delivery)
 		worker->delivery->is_busy = false;
-	*worker = (struct worker){ 0 };
+	/* Not waited for: what hangs in the kernel does not end by SIGKILL. */
+	*worker = (struct worker){ .pid = worker->pid, .socket = -1, .deadline_ms = now_ms() };
+	worker_reap(worker);
 }
 
-void worker_kill_if_late(struct worker *worker, int64_t now)
+bool worker_kill_if_late(struct worker *worker, int64_t now)
 {
-	if (worker->pid > 0 && now >= worker->deadline_ms)
-		(void)kill(worker->pid, SIGKILL);
+	if (worker->pid <= 0 || is_answered_for(worker) || now < worker->deadline_ms)
+		return false;
+	(void)kill(worker->pid, SIGKILL);
+	return now >= worker->deadline_ms + ENDING_MS;
+}
+
+int workers_look_again_ms(const struct mounter *mounter, int64_t now, int otherwise_ms)
+{
+	for (size_t i = 0; i < WORKERS_MAX; i++)
+		if (is_answered_for(&mounter->workers[i]) &&
+			now < mounter->workers[i].deadline_ms + ENDING_MS)
+			return REAPING_MS;
+	return otherwise_ms;
+}
+
+bool workers_are_lost(const struct mounter *mounter, int64_t now)
+{
+	size_t slot = 0;
+
+	while (slot < WORKERS_MAX && is_answered_for(&mounter->workers[slot]) &&
+		now >= mounter->workers[slot].deadline_ms + ENDING_MS)
+		slot++;
+	return slot == WORKERS_MAX;
 }

@@ -13,10 +13,20 @@ int worker_start(struct mounter *mounter, const struct job *job, job_function *f
 /* Is there a slot for one more? Without one nothing is asked for: it would only be refused. */
 bool worker_has_free_slot(const struct mounter *mounter);
 
-/* Reads the finished WORKER's reply into *REPLY and its descriptor into *RET_FD (-1 without), reaps
- * it and frees its slot. A worker that ended without a reply gives -EIO. */
-void worker_finish(
-	struct mounter *mounter, struct worker *worker, struct mounter_reply *reply, int *ret_fd);
+/* Reads WORKER's reply into *REPLY and its descriptor into *RET_FD (-1 without), and has it end. One
+ * without a reply gives -EIO, or -ETIMEDOUT after its deadline. Its slot becomes free as it is
+ * reaped: at once, or by worker_reap(). */
+void worker_finish(struct worker *worker, struct mounter_reply *reply, int *ret_fd);
 
-/* Kills WORKER if its deadline is behind NOW_MS: its socket then reads as ended. */
-void worker_kill_if_late(struct worker *worker, int64_t now_ms);
+/* Frees the slot of one that is finished, once it has ended. */
+void worker_reap(struct worker *worker);
+
+/* Kills WORKER if its deadline is behind NOW_MS: its socket then reads as ended. True when it is
+ * late even for that, since something in the kernel holds it: to be finished all the same. */
+bool worker_kill_if_late(struct worker *worker, int64_t now_ms);
+
+/* In how many milliseconds to look at workers again: soon while one is about to end. */
+int workers_look_again_ms(const struct mounter *mounter, int64_t now_ms, int otherwise_ms);
+
+/* Every slot is taken by one that cannot be killed: only a successor of this process has others. */
+bool workers_are_lost(const struct mounter *mounter, int64_t now_ms);

@@ -258,11 +258,12 @@ class Watching(RequestCase):
     def test_present_then_more_then_gone(self):
         self.start()
         lease = self.delivered("web", {"names": ["api-key"]})["lease"]
-        watch = subprocess.Popen(["docker", "-H", f"unix://{self.engine.socket}", "exec", "web", "call", "--more", "3",
+        watch = subprocess.Popen(["docker", "-H", f"unix://{self.engine.socket}", "exec", "web", "call", "--more", "4",
                                   "Watch", "-"], stdout=subprocess.PIPE, text=True)
         self.addCleanup(watch.wait)
         first = json.loads(watch.stdout.readline())["parameters"]
         self.assertEqual((first["event"], first["delivery"]["generation"]), ("present", 1))
+        self.assertEqual(json.loads(watch.stdout.readline())["parameters"], {"event": "synchronised"})
         self.delivered("web")
         second = json.loads(watch.stdout.readline())["parameters"]
         self.assertEqual((second["event"], second["delivery"]["generation"]), ("rotated", 2))

@@ -216,6 +216,8 @@ static void on_watch(struct container_connection *connection)
 		container_fail_with(connection, CONTAINER_ERROR("NothingDelivered"), NULL);
 		return;
 	}
+	if (!varlink_continue(connection->exchange, json_pack("{s:s}", "event", "synchronised")))
+		return;
 	connection->is_watching = true;
 	TAILQ_INSERT_TAIL(&connection->socket->watching, connection, watching);
 }

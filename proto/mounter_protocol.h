@@ -58,6 +58,8 @@ enum mounter_op {
 				     mounter knew: + engine's pidfd (flag WITH_ENGINE) */
 	MOUNTER_OP_COMPARE,	/* + init's pidfd, another pidfd -> flags SAME_*_NAMESPACE; flags
 				     LOOK_AT_MOUNTS -> WRITABLE_CGROUP */
+	MOUNTER_OP_SIGNAL,	/* mode = signal, + init's pidfd, the pidfd of a process in its pid
+				     namespace: sends it */
 	MOUNTER_OP_ENGINE_ROOT, /* + engine's pidfd -> descriptor of its root directory (O_PATH) */
 	MOUNTER_OP_ADOPT, /* device, mount_id, generation, group, name = target, + init's pidfd (if
 			     it is in a container) and engine's (flag WITH_ENGINE): take up what a

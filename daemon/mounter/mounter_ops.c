@@ -12,6 +12,7 @@
 #include "proto/cleanup.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -154,6 +155,38 @@ static int on_compare(const struct job *job, struct mounter_reply *reply, int *r
 	return job->request->flags & MOUNTER_LOOK_AT_MOUNTS ? look_at_mounts(job, &init, reply) : 0;
 }
 
+/* What a grant may name (docs/schema/policy.schema.json): nothing that stops or traces a process. */
+static bool is_telling(uint32_t signal)
+{
+	static const uint32_t tellings[] = { SIGHUP, SIGUSR1, SIGUSR2, SIGINT, SIGTERM, SIGQUIT,
+		SIGWINCH, SIGALRM, SIGCONT };
+
+	for (size_t i = 0; i < sizeof tellings / sizeof tellings[0]; i++)
+		if (tellings[i] == signal)
+			return true;
+	return false;
+}
+
+static int on_signal(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	struct namespaces init, other;
+	int r = namespaces_of(job->mounter->proc, job->descriptors.init, &init);
+
+	(void)ret_fd;
+	if (r == 0)
+		r = namespaces_of(job->mounter->proc, job->descriptors.other, &other);
+	if (r < 0)
+		return reply_fail(reply, r, "look at the process");
+	/* Safe because nothing outside of a container's own pid namespace can be meant. */
+	if (init.pid == job->mounter->pid_namespace || other.pid != init.pid)
+		return reply_fail(reply, -EPERM,
+			"the process is in the host's pid namespace, or in "
+			"another than the container's init");
+	if (pidfd_signal(job->descriptors.other, (int)job->request->mode) != 0)
+		return reply_fail(reply, -errno, "send the signal");
+	return 0;
+}
+
 /* The arena still has it unless every process of ours was dead; then it is looked for in the
  * container. */
 static int on_adopt(const struct job *job, struct mounter_reply *reply, int *ret_fd)
@@ -234,6 +267,8 @@ static const struct operation {
 		HERE_IF_HOST_NAMESPACE, 0, job_forget },
 	/* Safe: reads namespace numbers. */
 	[MOUNTER_OP_COMPARE] = { MOUNTER_OP_COMPARE, 0, PHASE_KEEP, HERE, 2, on_compare },
+	/* Safe: one of a few signals, to a process of that container, never to one of the host's. */
+	[MOUNTER_OP_SIGNAL] = { MOUNTER_OP_SIGNAL, 0, PHASE_KEEP, HERE, 2, on_signal },
 	/* Safe: an O_PATH descriptor gives its holder no right that its own uid has not. */
 	[MOUNTER_OP_ENGINE_ROOT] = { MOUNTER_OP_ENGINE_ROOT, 0, PHASE_KEEP, IN_WORKER, 1,
 		job_engine_root },
@@ -281,6 +316,8 @@ bool mounter_request_is_sane(const struct mounter_request *request, uint32_t gro
 			(request->mode & ~0777u)))
 		return false;
 	if (request->op == MOUNTER_OP_MARK && request->group >= groups_count)
+		return false;
+	if (request->op == MOUNTER_OP_SIGNAL && !is_telling(request->mode))
 		return false;
 	/* Two generations, and what tmpfs needs for itself. */
 	return request->size_bytes <= 2ull * MAYFLY_DELIVERY_MAX_BYTES + 4 * 1024 * 1024 &&

@@ -10,7 +10,7 @@ import subprocess
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 OPS = ["INVALID", "PROBE", "LIST", "MAKE", "FILE", "COMMIT", "MARK", "ATTACH", "SEAL", "UNSEAL", "CLEAN", "LOCATE", "RETREAT",
-       "ATTACH_INSIDE", "DETACH_INSIDE", "WIPE", "FORGET", "COMPARE", "ENGINE_ROOT", "ADOPT", "SWEEP"]
+       "ATTACH_INSIDE", "DETACH_INSIDE", "WIPE", "FORGET", "COMPARE", "SIGNAL", "ENGINE_ROOT", "ADOPT", "SWEEP"]
 OP = {name: number for number, name in enumerate(OPS)}
 EMPTY, MADE, MARKED, ATTACHED, LOCATED, RELEASED, WIPED = (1 << n for n in range(7))
 PLAIN, KEEP_GUARD, ON_HOST_PATH, WITH_ENGINE, MAKE_TARGET, LOOK_AT_MOUNTS, KEEP_PREVIOUS = (1 << n for n in range(7))

@@ -5,6 +5,7 @@ import mmap
 import os
 import pathlib
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -372,6 +373,30 @@ class MounterTest(unittest.TestCase):
         self.assertEqual(os.listdir(self.host_path), ["a"])
         self.assertTrue(os.path.isfile(f"{self.host_path}/a"))
 
+    def signalled(self):
+        """The init of a pid namespace of its own that tells its signals, and its pidfd."""
+        process = subprocess.Popen(
+            ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c",
+             "trap 'echo HUP' HUP; echo ready; while :; do sleep 0.02; done"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        init = int(pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+        descriptor = pidfd_open(init)
+        self.addCleanup(os.close, descriptor)
+        return process, descriptor
+
+    def test_a_signal_reaches_a_process_of_the_container_and_nobody_elses(self):
+        process, init = self.signalled()
+        _, other = self.signalled()
+        self.call("SIGNAL", delivery=bytes(32), mode=signal.SIGHUP, fds=[init, init])
+        self.assertEqual(process.stdout.readline(), "HUP\n")
+        self.call("SIGNAL", -errno.EPERM, delivery=bytes(32), mode=signal.SIGHUP, fds=[init, other])
+        self.call("SIGNAL", -errno.EPERM, delivery=bytes(32), mode=signal.SIGHUP, fds=[init, self.engine])
+        self.call("SIGNAL", -errno.EPERM, delivery=bytes(32), mode=signal.SIGHUP, fds=[self.engine, self.engine])
+        self.call("SIGNAL", -errno.EBADF, delivery=bytes(32), mode=signal.SIGHUP, fds=[init])
+
     def test_an_open_that_waits_while_the_marks_change_hands_is_asked_for_again(self):
         writer = self.arm()
         container = self.container()
@@ -514,7 +539,7 @@ class MounterTest(unittest.TestCase):
             dict(op="FILE", name="a", size_bytes=0), dict(op="FILE", name="a", size_bytes=1, mode=0o4755),
             dict(op="FILE", name="x" * 256, size_bytes=1), dict(op="MAKE", size_bytes=1 << 40, inodes=10),
             dict(op="MAKE", size_bytes=1 << 20, inodes=1 << 30), dict(op="MARK", group=3),
-            dict(op="LOCATE", name="../run"), dict(op="INVALID"),
+            dict(op="LOCATE", name="../run"), dict(op="INVALID"), dict(op="SIGNAL", mode=signal.SIGKILL),
         ]
         for request in hostile:
             with self.subTest(**request):

@@ -259,3 +259,8 @@ int directory_for_each(int directory,
 		}
 	}
 }
+
+int pidfd_signal(int pidfd, int signal)
+{
+	return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}

@@ -63,6 +63,9 @@ int mount_id_reusable(int directory, uint64_t *ret_id);
  * -ENOSYS. */
 int mount_find(dev_t device, const char *path, uint64_t *ret_mount_id);
 
+/* pidfd_send_signal(2). */
+int pidfd_signal(int pidfd, int signal);
+
 /* What getdents64(2) writes. */
 struct directory_entry {
 	uint64_t inode;

@@ -101,6 +101,8 @@ enum mounter_reply_flags {
 	MOUNTER_HAS_OPEN_GUARD = 1 << 0,      /* fanotify permission events with pidfds */
 	MOUNTER_HAS_NOSWAP = 1 << 1,	      /* tmpfs noswap */
 	MOUNTER_HAS_UNIQUE_MOUNT_ID = 1 << 2, /* STATX_MNT_ID_UNIQUE */
+	/* every reply about a delivery that has an own mount */
+	MOUNTER_UNSEALED = 1 << 4,
 	/* LOCATE: facts that the kernel gives about the container's init */
 	MOUNTER_HOST_PID_NAMESPACE = 1 << 8,
 	MOUNTER_HOST_IPC_NAMESPACE = 1 << 9,

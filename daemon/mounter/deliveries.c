@@ -2,6 +2,7 @@
 
 #include "daemon/mounter/arena.h"
 #include "daemon/mounter/guard_marks.h"
+#include "daemon/mounter/kernel/kernel_calls.h"
 #include "daemon/mounter/kernel/namespaces.h"
 #include "daemon/mounter/tmpfs_mount.h"
 #include "proto/cleanup.h"
@@ -181,4 +182,6 @@ void delivery_describe(const struct delivery *delivery, struct mounter_reply *re
 	reply->group = delivery->group;
 	reply->mount_id = delivery->mount_id;
 	reply->device = delivery->device;
+	if (delivery->mount >= 0 && !superblock_is_read_only(delivery->mount))
+		reply->flags |= MOUNTER_UNSEALED;
 }

@@ -19,7 +19,7 @@
  *   ..data       link to the present generation, ..a or ..b in turn (atomic layout)
  *   ..data_next  link to the other one
  *   ..view       what readers see (plain layout): the root of every mount that leaves the arena
- *   ..<number>   a generation that is being made; in the plain layout also one that was
+ *   ..<number>   a generation that is being made
  *   ..old<n>     an older generation that may still be read
  *   ..spare<n>   an emptied one, for the next to be made
  *   ..dead       what has no place in the generation that was made of a spare one */
@@ -234,19 +234,34 @@ static int present_name(int own, char name[OWN_NAME_SIZE])
 	return 0;
 }
 
+/* Its number may come again: whoever had given it died before saying so. */
+static int retire(int own, const char *name, uint32_t generation)
+{
+	char old[OWN_NAME_SIZE];
+
+	for (unsigned i = 0; i < SPARES; i++) {
+		(void)snprintf(old, sizeof old, "..old%u_%u", generation, i);
+		if (renameat2(own, name, own, old, RENAME_NOREPLACE) == 0 || errno == ENOENT)
+			return 0;
+		if (errno != EEXIST)
+			break;
+	}
+	return -errno;
+}
+
 /* Gives the generation STAGING the name that is not in use, and leads ..data there in one rename. */
 static int commit_atomic(int own, const char *staging, uint32_t generation)
 {
-	char present[OWN_NAME_SIZE], old[OWN_NAME_SIZE];
+	char present[OWN_NAME_SIZE];
 	const char *next;
 	int r = present_name(own, present);
 
 	if (r < 0)
 		return r;
 	next = strcmp(present, GENERATION_A) == 0 ? GENERATION_B : GENERATION_A;
-	(void)snprintf(old, sizeof old, "..old%u", generation);
-	if (renameat2(own, next, own, old, RENAME_NOREPLACE) != 0 && errno != ENOENT)
-		return -errno;
+	r = retire(own, next, generation);
+	if (r < 0)
+		return r;
 	if (renameat2(own, staging, own, next, RENAME_NOREPLACE) != 0)
 		return -errno;
 	if (present[0] == '\0')
@@ -335,7 +350,9 @@ int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previ
 	r = staging < 0 ? staging : directory_for_each(staging, sift, &sifting);
 	if (r == 0 && is_plain)
 		r = commit_plain(own, staging);
-	else if (r == 0)
+	if (r == 0 && is_plain)
+		r = retire(own, name, generation);
+	if (r == 0 && !is_plain)
 		r = directory_for_each(staging, link_make, &own);
 	if (r == 0 && !is_plain)
 		r = commit_atomic(own, name, generation);

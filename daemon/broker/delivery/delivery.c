@@ -160,6 +160,7 @@ static void note_reply(struct delivery *delivery, const struct mounter_reply *re
 		};
 	if (reply->phase)
 		delivery->phase = reply->phase;
+	delivery->is_unsealed = reply->flags & MOUNTER_UNSEALED;
 	fd_close_p(&fd);
 }
 

@@ -40,6 +40,7 @@ struct delivery {
 	struct mounter_link *mounter; /* borrowed */
 	void *owner;		      /* for the callbacks of whoever has several */
 	bool is_plain;
+	bool is_unsealed;    /* as the mounter last said */
 	uint32_t phase;	     /* as the mounter last said; PHASE_EMPTY at first */
 	uint32_t generation; /* of the files below, or of what was released */
 	uint64_t device;

@@ -1,5 +1,6 @@
 #include "daemon/broker/lease/lease.h"
 
+#include "daemon/broker/lease/lease_change.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_review.h"
@@ -87,6 +88,10 @@ static void on_deadline(struct deadline *deadline)
 {
 	struct lease *lease = container_of(deadline, struct lease, deadline);
 
+	if (lease->state == LEASE_RELEASED && !lease->is_draining) {
+		lease_end_grace(lease);
+		return;
+	}
 	lease_end(lease, lease->is_draining ? "the container has ended" : "no start within 120 s");
 }
 

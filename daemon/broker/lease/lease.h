@@ -123,9 +123,10 @@ struct lease {
 	bool is_refused;
 	bool is_draining; /* its container has ended */
 	bool was_unmounted, is_forgetting;
-	unsigned mounted_again;	  /* by `docker cp`, with as many Unmounts to come */
-	struct deadline deadline; /* for the start, then for draining, then for the Unmount */
-	char *end_reason;	  /* an end is wanted */
+	unsigned generations_kept; /* in their grace time */
+	unsigned mounted_again;	   /* by `docker cp`, with as many Unmounts to come */
+	struct deadline deadline;  /* for the start, then for draining, then for the Unmount */
+	char *end_reason;	   /* an end is wanted */
 	delivery_done_function *on_filled; /* of lease_unguarded.c */
 	void (*on_forgotten)(struct lease *lease, void *data);
 	void *on_forgotten_data;
@@ -182,7 +183,7 @@ void lease_on_unmount(
 struct lease *lease_find(struct lease_context *context, const char *mount_id);
 struct lease *lease_find_by_device(struct lease_context *context, uint64_t device);
 
-/* True while its container is known to live. */
+/* Its container is known to live. */
 bool lease_is_alive(const struct lease *lease);
 
 /* Where steps for `explain` go; NULL once released: what was decided is written down then. */

@@ -1,5 +1,6 @@
 #include "daemon/broker/lease/lease_adopt.h"
 
+#include "daemon/broker/lease/lease_change.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_steps.h"
@@ -137,6 +138,19 @@ static void finish_if_done(struct adoption *adoption)
 	free(adoption);
 }
 
+/* A change was under way, or an older generation in its grace time. */
+static void clean_again(struct lease *lease)
+{
+	const struct delivery *delivery = lease_filled(lease);
+
+	if (lease->state != LEASE_RELEASED || lease->end_reason ||
+		!(delivery->phase & (PHASE_RELEASED | PHASE_LOCATED)) ||
+		(delivery->generation < 2 && !delivery->is_unsealed))
+		return;
+	lease->generations_kept = 1;
+	lease_end_grace(lease);
+}
+
 static void adopted_one(struct lease *lease)
 {
 	struct adoption *adoption = lease->adoption;
@@ -146,6 +160,7 @@ static void adopted_one(struct lease *lease)
 		lease_end(lease, "the container has ended while Mayfly was away");
 	else
 		lease_start_next(lease);
+	clean_again(lease);
 	lease_guard_again(lease);
 	if (adoption)
 		finish_if_done(adoption);
@@ -275,6 +290,7 @@ static void read_listed(struct lease *lease, struct delivery *delivery, json_t *
 {
 	delivery->phase = (uint32_t)number_of(listed, "phase");
 	delivery->generation = (uint32_t)number_of(listed, "generation");
+	delivery->is_unsealed = json_is_true(json_object_get(listed, "unsealed"));
 	if (lease->group != GUARD_NO_GROUP) {
 		lease->group = (uint32_t)number_of(listed, "group");
 		guard_claim_group(lease->context->guard, lease->group);
@@ -397,8 +413,9 @@ static void on_listed(const struct mounter_reply *reply, int fd, void *data)
 	for (size_t i = 0; i < DELIVERY_ID_BYTES; i++)
 		(void)snprintf(hex + 2 * i, 3, "%02x", reply->delivery[i]);
 	(void)json_object_set_new(adoption->listed, hex,
-		json_pack("{s:i, s:i, s:I}", "phase", (int)reply->phase, "generation",
-			(int)reply->generation, "group", (json_int_t)reply->group));
+		json_pack("{s:i, s:i, s:I, s:b}", "phase", (int)reply->phase, "generation",
+			(int)reply->generation, "group", (json_int_t)reply->group, "unsealed",
+			reply->flags & MOUNTER_UNSEALED));
 }
 
 int lease_adopt_all(struct lease_context *context, json_t *rows, void (*on_adopted)(void *data),

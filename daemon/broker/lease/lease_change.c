@@ -1,19 +1,28 @@
 /* The next generation of a released delivery: recorded, made beside the present one, written, put in
  * its place by one exchange, sealed. Until the exchange nothing that a reader sees has changed; a
- * failure before it leaves no trace. */
+ * failure before it leaves no trace. What was readable before stays so for the grace time, for
+ * whoever has opened its directory, and is emptied then. */
+#include "daemon/broker/lease/lease_change.h"
+
+#include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
-#include "daemon/broker/lease/lease_request.h"
 #include "daemon/broker/lease/lease_steps.h"
 #include "proto/log.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+#define SEAL_ATTEMPTS	 16
+#define GENERATIONS_KEPT 4 /* in their grace time: a flood of rotations must not fill the tmpfs */
+#define BUSY_AGAIN_MS	 200
+
 struct change {
+	bool is_cleaning; /* only empties older generations */
 	struct plan plan;
 	struct used_secrets *used;
 	uint32_t old_generation;
 	bool has_files; /* placeholders of the new generation may be there */
+	unsigned seal_attempts;
 	int status;
 	char why[256];
 	void (*on_changed)(struct lease *lease, int status, const char *why, void *data);
@@ -26,7 +35,11 @@ static void finish(struct lease *lease)
 	struct change *change = lease->change;
 
 	lease->change = NULL;
-	change->on_changed(lease, change->status, change->why, change->data);
+	if (lease->state == LEASE_RELEASED && lease->generations_kept > 0 &&
+		!deadline_is_armed(&lease->deadline))
+		deadline_arm(&lease->deadline, LEASE_GRACE_MS);
+	if (change->on_changed)
+		change->on_changed(lease, change->status, change->why, change->data);
 	plan_done(&change->plan);
 	free(change->used);
 	free(change);
@@ -47,18 +60,29 @@ static bool step_done(struct lease *lease)
 static void on_sealed(struct delivery *delivery, int status, const char *detail)
 {
 	struct lease *lease = delivery->owner;
+	struct change *change = lease->change;
 
 	if (!step_done(lease))
 		return;
-	if (status == 0 && lease->change->status == 0)
-		lease->context->on_event(lease->context, lease, LEASE_EVENT_ROTATED);
+	if (status == -EBUSY && change->seal_attempts++ < SEAL_ATTEMPTS) {
+		/* A write open that merely waits counts as a writer. */
+		lease_deny_waiting(lease);
+		lease->is_waiting = true;
+		if (delivery_seal(delivery, on_sealed) == 0)
+			return;
+		lease->is_waiting = false;
+	}
 	if (status < 0) {
 		/* An unsealed delivery must not stay. */
-		finish(lease);
+		change->status = status;
+		(void)snprintf(change->why, sizeof change->why, "%s", detail);
 		lease_audit(lease, "release", "refused", detail);
+		finish(lease);
 		lease_end(lease, detail);
 		return;
 	}
+	if (change->status == 0 && !change->is_cleaning)
+		lease->context->on_event(lease->context, lease, LEASE_EVENT_ROTATED);
 	finish(lease);
 }
 
@@ -80,7 +104,18 @@ static void on_cleaned(struct delivery *delivery, int status, const char *detail
 		return;
 	if (status < 0)
 		log_warning("delivery %.12s: %s", delivery->hex, detail);
+	else
+		lease->generations_kept = 0;
 	seal(lease);
+}
+
+static void clean(struct lease *lease)
+{
+	struct delivery *delivery = lease_filled(lease);
+
+	lease->is_waiting = true;
+	if (delivery_clean(delivery, on_cleaned) < 0)
+		on_cleaned(delivery, -ECONNRESET, "mayfly-mounter is being restarted");
 }
 
 /* What was made of the next generation goes again. */
@@ -92,14 +127,11 @@ static void take_back(struct lease *lease, int status, const char *why)
 	change->status = status;
 	(void)snprintf(change->why, sizeof change->why, "%s", why);
 	delivery->generation = change->old_generation;
-	if (!change->has_files) {
-		seal(lease);
-		return;
-	}
 	delivery_set_files(delivery, NULL, 0);
-	lease->is_waiting = true;
-	if (delivery_clean(delivery, on_cleaned) < 0)
-		on_cleaned(delivery, -ECONNRESET, "mayfly-mounter is being restarted");
+	if (change->has_files)
+		clean(lease);
+	else
+		seal(lease);
 }
 
 static void on_committed(struct delivery *delivery, int status, const char *detail)
@@ -118,6 +150,7 @@ static void on_committed(struct delivery *delivery, int status, const char *deta
 	change->used = NULL;
 	json_decref(lease->grants);
 	lease->grants = plan_grant_names(&change->plan);
+	lease->generations_kept++;
 	lease_save(lease);
 	seal(lease);
 }
@@ -130,7 +163,8 @@ static void on_written(struct delivery *delivery, int status, const char *detail
 		return;
 	if (status == 0) {
 		lease->is_waiting = true;
-		status = delivery_commit(delivery, false, on_committed);
+		status = delivery_commit(
+			delivery, lease->generations_kept < GENERATIONS_KEPT, on_committed);
 		if (status == 0)
 			return;
 		lease->is_waiting = false;
@@ -162,6 +196,10 @@ static void on_unsealed(struct delivery *delivery, int status, const char *detai
 
 	if (!step_done(lease))
 		return;
+	if (status == 0 && lease->change->is_cleaning) {
+		clean(lease);
+		return;
+	}
 	if (status == 0) {
 		lease->is_waiting = true;
 		status = delivery_prepare(delivery, on_prepared);
@@ -185,10 +223,8 @@ static void on_recorded(void *data, int status)
 		if (status == 0)
 			return;
 		lease->is_waiting = false;
-		lease->change->status = status;
-	} else {
-		lease->change->status = status;
 	}
+	lease->change->status = status;
 	(void)snprintf(lease->change->why, sizeof lease->change->why,
 		status == -ECONNRESET ? "mayfly-mounter is being restarted"
 				      : "the audit record could not be made durable");
@@ -206,6 +242,13 @@ static json_t *record_of(const struct lease *lease, const struct fetched *fetche
 	return record;
 }
 
+bool lease_can_change(const struct lease *lease)
+{
+	return lease->state == LEASE_RELEASED && !lease->change && !lease->is_waiting &&
+	       !lease->end_reason && !lease->is_draining &&
+	       !delivery_is_busy(lease_filled((struct lease *)(uintptr_t)lease));
+}
+
 int lease_change(struct lease *lease, struct plan *plan, struct fetched *fetched,
 	void (*on_changed)(struct lease *lease, int status, const char *why, void *data),
 	void *data)
@@ -215,8 +258,7 @@ int lease_change(struct lease *lease, struct plan *plan, struct fetched *fetched
 	json_t *record;
 	int r;
 
-	if (lease->state != LEASE_RELEASED || lease->change || lease->is_waiting ||
-		delivery_is_busy(delivery))
+	if (!lease_can_change(lease))
 		return -EBUSY;
 	change = calloc(1, sizeof *change);
 	record = record_of(lease, fetched);
@@ -242,4 +284,26 @@ int lease_change(struct lease *lease, struct plan *plan, struct fetched *fetched
 	if (r < 0)
 		on_recorded(lease, r);
 	return 0;
+}
+
+void lease_end_grace(struct lease *lease)
+{
+	struct change *change;
+
+	if (lease->generations_kept == 0)
+		return;
+	change = lease_can_change(lease) ? calloc(1, sizeof *change) : NULL;
+	if (!change) {
+		/* Another change is under way. */
+		deadline_arm(&lease->deadline, BUSY_AGAIN_MS);
+		return;
+	}
+	change->is_cleaning = true;
+	change->old_generation = lease_filled(lease)->generation;
+	lease->change = change;
+	lease->is_waiting = true;
+	if (delivery_unseal(lease_filled(lease), on_unsealed) < 0) {
+		lease->is_waiting = false;
+		finish(lease);
+	}
 }

@@ -25,10 +25,3 @@ int lease_new_for_request(struct lease_context *context, unsigned engine, struct
 void lease_deliver(struct lease *lease, const struct lease_request *request);
 /* ON_DELIVERED is not called any more: whoever wanted to know has gone. */
 void lease_forget_request(struct lease *lease);
-
-/* Gives released LEASE the files of PLAN and FETCHED (both taken over) as a further generation, in one
- * exchange. ON_CHANGED once: 0, or a negative errno with WHY; the files are then as before.
- * Returns 0; -EBUSY while another change is under way. */
-int lease_change(struct lease *lease, struct plan *plan, struct fetched *fetched,
-	void (*on_changed)(struct lease *lease, int status, const char *why, void *data),
-	void *data);

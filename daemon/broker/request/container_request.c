@@ -1,5 +1,6 @@
 #include "daemon/broker/request/container_request.h"
 
+#include "daemon/broker/lease/lease_change.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_request.h"
 #include "daemon/broker/lease/running_posture.h"

@@ -8,6 +8,8 @@
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -139,6 +141,14 @@ int superblock_set_read_only(int mount, bool is_read_only)
 	if (r >= 0)
 		r = result(syscall(SYS_fsconfig, context, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0));
 	return r;
+}
+
+bool superblock_is_read_only(int mount)
+{
+	struct statfs status;
+
+	/* The mount that is asked through is writable itself. */
+	return fstatfs(mount, &status) == 0 && (status.f_flags & ST_RDONLY);
 }
 
 int mount_clone(int mount)

@@ -39,6 +39,7 @@ int fs_create(int context);
 int fs_mount(int context, unsigned attributes);
 /* Makes the superblock behind MOUNT read-only or writable. */
 int superblock_set_read_only(int mount, bool is_read_only);
+bool superblock_is_read_only(int mount);
 int mount_clone(int mount);
 int mount_set_read_only(int mount, bool is_read_only);
 /* Attaches the detached MOUNT onto TARGET, an open directory. */

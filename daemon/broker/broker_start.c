@@ -333,6 +333,15 @@ static void on_lease_event(
 
 	if (service->containers)
 		container_socket_tell(service->containers, lease, event);
+	if (event == LEASE_EVENT_PRESENT)
+		rotations_on_release(&service->broker.rotations, lease);
+}
+
+static bool is_watched(void *data, const struct lease *lease)
+{
+	const struct service *service = data;
+
+	return service->containers && container_socket_is_watched(service->containers, lease);
 }
 
 static int make_leases(
@@ -358,6 +367,9 @@ static int make_leases(
 	TAILQ_INIT(&leases->leases);
 	TAILQ_INIT(&service->early);
 	serial_queue_init(&leases->savings, &service->loop);
+	rotations_init(&service->broker.rotations, leases);
+	service->broker.rotations.is_watched = is_watched;
+	service->broker.rotations.data = service;
 	if (!leases->known)
 		return error_errno(err, -ENOMEM, "start");
 	r = audit_queue_new(&service->loop, service->broker.audit, &leases->audit, err);
@@ -425,6 +437,7 @@ static json_t *rows_of_this_boot(struct service *service)
 
 	if (fd >= 0 && read(fd, boot, sizeof boot - 1) > 0)
 		boot[strcspn(boot, "\n")] = '\0';
+	memcpy(service->broker.rotations.boot_id, boot, sizeof boot);
 	if (state_db_deliveries(state, &rows, NULL) < 0)
 		return json_object();
 	if (state_db_fact(state, "boot_id", &known, NULL) == 0 && known && strcmp(known, boot) == 0)
@@ -437,6 +450,17 @@ static json_t *rows_of_this_boot(struct service *service)
 	return json_object();
 }
 
+static void resume_rotations(struct broker *broker)
+{
+	struct mayfly_error err;
+	json_t *rows = NULL;
+
+	if (state_db_rotations(broker->state, &rows, &err) < 0)
+		log_error("%s", err.text);
+	rotations_resume(&broker->rotations, rows);
+	json_decref(rows);
+}
+
 static void on_adopted(void *data)
 {
 	struct service *service = data;
@@ -444,6 +468,7 @@ static void on_adopted(void *data)
 
 	service->broker.is_adopted = true;
 	pass_early_on(service);
+	resume_rotations(&service->broker);
 	/* Engines are listened to only now: what they say of running containers finds its leases.
 	 */
 	for (unsigned i = 0; i < service->broker.engines_count; i++)

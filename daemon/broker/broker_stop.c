@@ -83,6 +83,7 @@ void service_begin_stop(struct service *service)
 	operator_socket_close(service->operators);
 	container_socket_close(service->containers);
 	service->containers = NULL;
+	rotations_stop(&service->broker.rotations);
 	deadline_arm(&service->stop, STOP_DEADLINE_MS);
 	for (lease = TAILQ_FIRST(&service->broker.leases.leases); lease; lease = next) {
 		next = TAILQ_NEXT(lease, entry);

@@ -12,6 +12,7 @@ BROKER_RANKS = {
     "daemon/broker": 10,
     "daemon/broker/listen": 9,
     "daemon/broker/request": 8,
+    "daemon/broker/rotation": 7.5,
     "daemon/broker/lease": 7,
     "daemon/broker/policy": 5,
     "daemon/broker/provider": 6,

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SEAL_ATTEMPTS	 16
 #define GENERATIONS_KEPT 4 /* in their grace time: a flood of rotations must not fill the tmpfs */
@@ -240,6 +241,14 @@ static json_t *record_of(const struct lease *lease, const struct fetched *fetche
 	if (record)
 		(void)json_object_set_new(record, "secrets", used_secrets_to_json(fetched->used));
 	return record;
+}
+
+bool lease_has_path(const struct lease *lease, const char *path)
+{
+	for (size_t i = 0; lease->used && i < lease->used->count; i++)
+		if (strcmp(lease->used->items[i].path, path) == 0)
+			return true;
+	return false;
 }
 
 bool lease_can_change(const struct lease *lease)

@@ -9,6 +9,9 @@
 /* Released, and nothing is under way with it. */
 bool lease_can_change(const struct lease *lease);
 
+/* A file of LEASE is at PATH. */
+bool lease_has_path(const struct lease *lease, const char *path);
+
 /* Gives released LEASE the files of PLAN and FETCHED (both taken over) as a further generation, in one
  * exchange. ON_CHANGED once: 0, or a negative errno with WHY; the files are then as before.
  * Returns 0; -EBUSY while another change is under way. */

@@ -235,6 +235,16 @@ void container_socket_tell(
 	}
 }
 
+bool container_socket_is_watched(const struct container_socket *socket, const struct lease *lease)
+{
+	const struct container_connection *connection;
+
+	TAILQ_FOREACH(connection, &socket->watching, watching)
+	if (connection->who && lease_is_of(lease, connection->who))
+		return true;
+	return false;
+}
+
 /* --- Release --- */
 
 static void on_release(struct container_connection *connection)

@@ -19,6 +19,9 @@ int container_socket_serve(struct broker *broker, int fd, struct container_socke
 	struct mayfly_error *err);
 void container_socket_close(struct container_socket *socket);
 
+/* A client of LEASE's container watches. */
+bool container_socket_is_watched(const struct container_socket *socket, const struct lease *lease);
+
 /* Something has happened to a delivery: tells the container's watches. */
 void container_socket_tell(
 	struct container_socket *socket, const struct lease *lease, enum lease_event event);

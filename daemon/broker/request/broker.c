@@ -67,6 +67,7 @@ static void on_waking(struct deadline *deadline)
 	struct broker *broker = container_of(deadline, struct broker, waking);
 
 	mount_requests_wake(broker);
+	rotations_wake(&broker->rotations);
 	container_requests_wake(broker);
 }
 

@@ -7,6 +7,7 @@
 #include "daemon/broker/identity/engine_link.h"
 #include "daemon/broker/lease/lease.h"
 #include "daemon/broker/policy/policy.h"
+#include "daemon/broker/rotation/rotation.h"
 #include "daemon/broker/store/state_db.h"
 #include "daemon/broker/store/store.h"
 #include "proto/error.h"
@@ -50,6 +51,7 @@ struct broker {
 	struct audit *audit;
 	struct value_keeper keeper;
 	struct lease_context leases; /* with policy, audit queue, mounter, guard */
+	struct rotations rotations;
 	struct broker_engine engines[MAYFLY_ENGINES_MAX];
 	size_t engines_count;
 	struct mount_requests waiting;		      /* for unlocking, an engine, a free group */

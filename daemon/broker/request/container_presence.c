@@ -2,14 +2,6 @@
 
 #include <string.h>
 
-bool lease_has_path(const struct lease *lease, const char *path)
-{
-	for (size_t i = 0; lease->used && i < lease->used->count; i++)
-		if (strcmp(lease->used->items[i].path, path) == 0)
-			return true;
-	return false;
-}
-
 static bool has_grant(const struct lease *lease, const char *name)
 {
 	json_t *known;

@@ -15,6 +15,3 @@ struct container_presence container_presence(
 
 /* LEASE is of the very run of the container that WHO is in. */
 bool lease_is_of(const struct lease *lease, const struct attested *who);
-
-/* A file of LEASE is at PATH. */
-bool lease_has_path(const struct lease *lease, const char *path);

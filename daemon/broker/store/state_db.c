@@ -14,6 +14,7 @@ static const char *const schema[] = {
 	"CREATE TABLE volume (engine TEXT NOT NULL, name TEXT NOT NULL, options TEXT NOT NULL, "
 	"created INTEGER NOT NULL, PRIMARY KEY (engine, name)) STRICT",
 	"CREATE TABLE delivery (mount_id TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL) STRICT",
+	"CREATE TABLE rotation (id TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL) STRICT",
 	"CREATE TABLE fact (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT",
 	"CREATE TABLE decision (number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, "
 	"container_id TEXT NOT NULL, container_name TEXT NOT NULL, refused INTEGER NOT NULL, "
@@ -28,6 +29,9 @@ enum state_statement {
 	DELIVERY_PUT,
 	DELIVERY_REMOVE,
 	DELIVERY_LIST,
+	ROTATION_PUT,
+	ROTATION_REMOVE,
+	ROTATION_LIST,
 	FACT_PUT,
 	FACT_GET,
 	DECISION_DROP,
@@ -50,6 +54,10 @@ static const char *const statements[] = {
 			 "ON CONFLICT (mount_id) DO UPDATE SET record = excluded.record",
 	[DELIVERY_REMOVE] = "DELETE FROM delivery WHERE mount_id = ?1",
 	[DELIVERY_LIST] = "SELECT mount_id, record FROM delivery",
+	[ROTATION_PUT] = "INSERT INTO rotation (id, record) VALUES (?1, ?2) "
+			 "ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+	[ROTATION_REMOVE] = "DELETE FROM rotation WHERE id = ?1",
+	[ROTATION_LIST] = "SELECT record FROM rotation ORDER BY rowid",
 	[FACT_PUT] = "INSERT INTO fact (name, value) VALUES (?1, ?2) "
 		     "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 	[FACT_GET] = "SELECT value FROM fact WHERE name = ?1",
@@ -310,6 +318,52 @@ int state_db_deliveries(struct state_db *state, json_t **ret_deliveries, struct 
 	if (r < 0)
 		return r;
 	*ret_deliveries = ptr_take(&deliveries);
+	return 0;
+}
+
+int state_db_rotation_put(
+	struct state_db *state, const char *id, json_t *record, struct mayfly_error *err)
+{
+	AUTO_HELD *held = hold(state);
+	AUTO_FREE char *text = NULL;
+	AUTO_STATEMENT *put = db_statement(state->db, ROTATION_PUT);
+	const int r = json_to_text(record, &text, err);
+
+	if (r < 0)
+		return r;
+	bind_text(put, 1, id);
+	bind_text(put, 2, text);
+	return write_one(state, false, put, "write a rotation", err);
+}
+
+int state_db_rotation_remove(struct state_db *state, const char *id, struct mayfly_error *err)
+{
+	AUTO_HELD *held = hold(state);
+	AUTO_STATEMENT *remove = db_statement(state->db, ROTATION_REMOVE);
+
+	bind_text(remove, 1, id);
+	return write_one(state, false, remove, "remove a rotation", err);
+}
+
+int state_db_rotations(struct state_db *state, json_t **ret_rotations, struct mayfly_error *err)
+{
+	AUTO_HELD *held = hold(state);
+	AUTO_JSON *rotations = json_array();
+	AUTO_STATEMENT *list = db_statement(state->db, ROTATION_LIST);
+	json_t *record;
+	int r;
+
+	if (!rotations)
+		return error_errno(err, -ENOMEM, "list the rotations");
+	while ((r = db_next(state->db, list, "list the rotations", err)) == 1) {
+		r = text_to_json(state, list, 0, &record, err);
+		if (r < 0)
+			return r;
+		(void)json_array_append_new(rotations, record);
+	}
+	if (r < 0)
+		return r;
+	*ret_rotations = ptr_take(&rotations);
 	return 0;
 }
 

@@ -34,6 +34,13 @@ int state_db_delivery_remove(struct state_db *db, const char *mount_id, struct m
 /* An object {mount_id: record, ...}. The caller owns it. */
 int state_db_deliveries(struct state_db *db, json_t **ret_deliveries, struct mayfly_error *err);
 
+/* Rotations under way, by their id. RECORD is rotation/'s own object; it holds no value. */
+int state_db_rotation_put(
+	struct state_db *db, const char *id, json_t *record, struct mayfly_error *err);
+int state_db_rotation_remove(struct state_db *db, const char *id, struct mayfly_error *err);
+/* An array of records, oldest first. The caller owns it. */
+int state_db_rotations(struct state_db *db, json_t **ret_rotations, struct mayfly_error *err);
+
 /* Small facts by name: "engine.docker.data_root", "boot_id". *RET_VALUE is the caller's, NULL when
  * unknown. */
 int state_db_fact_put(

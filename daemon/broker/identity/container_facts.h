@@ -34,6 +34,7 @@ struct container_facts {
 	bool root_mounted;
 	pid_t pid;
 	const char *started_at; /* or NULL */
+	const char *health; /* "": no check, or not running; "starting", "healthy", "unhealthy" */
 
 	const char *user_text;
 	const char *user_error; /* NULL: uid and gid are known */

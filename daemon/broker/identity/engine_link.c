@@ -129,7 +129,8 @@ static int on_event(struct engine_link *link, json_t *message, struct mayfly_err
 		const char *name;
 		enum engine_event event;
 	} events[] = { { "create", ENGINE_CREATE }, { "start", ENGINE_START },
-		{ "die", ENGINE_DIE }, { "destroy", ENGINE_DESTROY } };
+		{ "die", ENGINE_DIE }, { "destroy", ENGINE_DESTROY }, { "healthy", ENGINE_HEALTHY },
+		{ "unhealthy", ENGINE_UNHEALTHY } };
 	const char *action = json_string_value(json_object_get(message, "action"));
 	const char *id = json_string_value(json_object_get(message, "id"));
 	const char *source = json_string_value(json_object_get(message, "source"));

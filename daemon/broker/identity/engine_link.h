@@ -33,7 +33,9 @@ enum engine_event {
 	ENGINE_CREATE,
 	ENGINE_START,
 	ENGINE_DIE,
-	ENGINE_DESTROY
+	ENGINE_DESTROY,
+	ENGINE_HEALTHY, /* what its health check says has become that */
+	ENGINE_UNHEALTHY
 };
 
 struct engine_callbacks {

@@ -79,6 +79,23 @@ static int on_request(
 	return 0;
 }
 
+static int on_restart(struct engine_session *session, json_t *frame, struct mayfly_error *err)
+{
+	json_t *serial = json_object_get(frame, "serial");
+	json_t *timeout = json_object_get(frame, "timeout_s");
+	const json_int_t timeout_s = json_integer_value(timeout);
+	const char *id = json_string_value(json_object_get(frame, "id"));
+
+	/* Safe because an id of hex digits is nothing but a container's in the engine's path. */
+	if (!json_is_integer(serial) || !id || !container_id_is_valid(id) ||
+		!json_is_integer(timeout) || timeout_s < 0 || timeout_s > RESTART_TIMEOUT_MAX_S)
+		return error_set(err, -EBADMSG, "a restart that breaks the rules");
+	if (restarts_add(&session->restarts, json_integer_value(serial), id, (unsigned)timeout_s) <
+		0)
+		return error_errno(err, -ENOMEM, "take a restart");
+	return 0;
+}
+
 static int on_frame(void *context, json_t *frame, int *passed, struct mayfly_error *err)
 {
 	struct engine_session *session = context;
@@ -93,6 +110,8 @@ static int on_frame(void *context, json_t *frame, int *passed, struct mayfly_err
 		r = error_set(err, -EBADMSG, "a frame before hello");
 	else if (strcmp(type, "root") == 0)
 		r = on_root(session, passed, err);
+	else if (strcmp(type, "restart") == 0)
+		r = on_restart(session, frame, err);
 	else
 		r = on_request(session, frame, type, err);
 	if (r == 0)
@@ -112,6 +131,7 @@ void broker_requests_forget(struct engine_session *session)
 	session->broker = NULL;
 	session->is_greeted = false;
 	answers_clear(&session->answers);
+	restarts_forget(&session->restarts);
 	/* The table is kept up to date for the next one. */
 	if (!session->is_reconciled)
 		engine_session_reconcile(session);

@@ -389,12 +389,14 @@ static void open_parts(struct engine_session *session)
 		.on_reconciled = on_reconciled,
 		.on_progress = on_progress,
 	};
+	const struct restarts_owner restarts_owner = { .context = session, .send = answers_send };
 
 	session->table.place = &session->place;
 	session->answers.table = &session->table;
 	session->answers.digests = &session->digests;
 	session->answers.link = &session->link;
 	answers_open(&session->answers, session->loop, &owner);
+	restarts_open(&session->restarts, &session->link, &restarts_owner);
 	bundle_starts_open(
 		&session->starts, session->loop, &session->table, session, on_bundle_start);
 }
@@ -429,6 +431,7 @@ int engine_session_open(struct engine_session *session, uv_loop_t *loop,
 void engine_session_close(struct engine_session *session)
 {
 	answers_close(&session->answers);
+	restarts_close(&session->restarts);
 	engine_link_close(&session->link);
 	control_channel_close(&session->control);
 	broker_channel_close(session->broker);

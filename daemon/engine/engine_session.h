@@ -10,6 +10,7 @@
 #include "daemon/engine/control_channel.h"
 #include "daemon/engine/facts/container_table.h"
 #include "daemon/engine/facts/image_digests.h"
+#include "daemon/engine/restarts.h"
 #include "proto/error.h"
 
 #include <stdbool.h>
@@ -30,6 +31,7 @@ struct engine_session {
 	struct image_digests digests;
 	struct engine_link link;
 	struct answers answers;
+	struct restarts restarts;
 	struct control_channel control;
 	struct broker_channel *broker; /* NULL while there is none */
 	struct bundle_watch bundles;

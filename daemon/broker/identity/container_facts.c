@@ -109,6 +109,12 @@ static void read_volumes(struct reading *reading, struct container_facts *facts)
 	}
 }
 
+static bool is_health(const char *word)
+{
+	return strcmp(word, "") == 0 || strcmp(word, "starting") == 0 ||
+	       strcmp(word, "healthy") == 0 || strcmp(word, "unhealthy") == 0;
+}
+
 static void read_state(struct reading *reading, struct container_facts *facts)
 {
 	int64_t pid;
@@ -122,6 +128,9 @@ static void read_state(struct reading *reading, struct container_facts *facts)
 		reading->missing = "pid";
 	facts->pid = (pid_t)pid;
 	facts->started_at = json_string_value(json_object_get(reading->object, "started_at"));
+	facts->health = text(reading, "health");
+	if (!is_health(facts->health) && !reading->missing)
+		reading->missing = "health";
 }
 
 static void read_user(struct reading *reading, struct container_facts *facts)

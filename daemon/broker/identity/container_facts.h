@@ -34,6 +34,9 @@ struct container_facts {
 	bool root_mounted;
 	pid_t pid;
 	const char *started_at; /* or NULL */
+	/* "": no check, or not running; "starting", "healthy", or "unhealthy": also while it is
+	 * paused and until its next check. The event comes only when a check says so. */
+	const char *health;
 
 	const char *user_text;
 	const char *user_error; /* NULL: uid and gid are known */

@@ -129,7 +129,8 @@ static int on_event(struct engine_link *link, json_t *message, struct mayfly_err
 		const char *name;
 		enum engine_event event;
 	} events[] = { { "create", ENGINE_CREATE }, { "start", ENGINE_START },
-		{ "die", ENGINE_DIE }, { "destroy", ENGINE_DESTROY } };
+		{ "die", ENGINE_DIE }, { "destroy", ENGINE_DESTROY }, { "healthy", ENGINE_HEALTHY },
+		{ "unhealthy", ENGINE_UNHEALTHY } };
 	const char *action = json_string_value(json_object_get(message, "action"));
 	const char *id = json_string_value(json_object_get(message, "id"));
 	const char *source = json_string_value(json_object_get(message, "source"));
@@ -190,6 +191,8 @@ static int on_answer(struct engine_link *link, json_t *message, struct mayfly_er
 	const char *why = json_string_value(json_object_get(message, "error"));
 	struct container_facts facts;
 
+	if (question && question->is_restart)
+		return error_set(err, -EBADMSG, "facts as the answer to a restart");
 	if (!facts_of(message, &facts, err))
 		return -EBADMSG;
 	if (question)
@@ -371,7 +374,7 @@ static int ask(struct engine_link *link, json_t *message, struct engine_question
 int engine_link_candidates(
 	struct engine_link *link, const char *volume, struct engine_question *question)
 {
-	question->is_single = false;
+	question->is_single = question->is_restart = false;
 	return ask(link, json_pack("{s:s, s:s}", "type", "candidates", "volume", volume), question);
 }
 
@@ -379,9 +382,23 @@ int engine_link_containers(
 	struct engine_link *link, const char *id, struct engine_question *question)
 {
 	question->is_single = id != NULL;
+	question->is_restart = false;
 	return ask(link,
 		id ? json_pack("{s:s, s:s}", "type", "container", "id", id)
 		   : json_pack("{s:s}", "type", "containers"),
+		question);
+}
+
+int engine_link_restart(struct engine_link *link, const char *id, unsigned timeout_s,
+	struct engine_question *question)
+{
+	if (!is_hex_id(id) || timeout_s > ENGINE_RESTART_TIMEOUT_MAX_S)
+		return -EINVAL;
+	question->is_single = false;
+	question->is_restart = true;
+	return ask(link,
+		json_pack("{s:s, s:s, s:I}", "type", "restart", "id", id, "timeout_s",
+			(json_int_t)timeout_s),
 		question);
 }
 

@@ -33,7 +33,9 @@ enum engine_event {
 	ENGINE_CREATE,
 	ENGINE_START,
 	ENGINE_DIE,
-	ENGINE_DESTROY
+	ENGINE_DESTROY,
+	ENGINE_HEALTHY, /* what its health check says has become that */
+	ENGINE_UNHEALTHY
 };
 
 struct engine_callbacks {
@@ -57,6 +59,9 @@ struct engine_callbacks {
 	void *data;
 };
 
+/* What a container may be given to end by itself. */
+#define ENGINE_RESTART_TIMEOUT_MAX_S 3600
+
 /* One question and its answers. ON_FACTS for each (FACTS borrowed; NULL with ID: that container
  * cannot be judged, WHY says why), then ON_DONE once: STATUS 0, -ECONNRESET or -EIO. A member of
  * the caller's struct. */
@@ -65,7 +70,8 @@ struct engine_question {
 		const char *id, const char *why);
 	void (*on_done)(struct engine_question *question, int status, const char *why);
 	/* of the link */
-	bool is_single; /* one answer, without an end of its own */
+	bool is_single;	 /* one answer, without an end of its own */
+	bool is_restart; /* no answer, only an end */
 	uint64_t serial;
 	struct engine_question *next;
 };
@@ -84,6 +90,14 @@ int engine_link_candidates(
 /* The container with the full id ID; or, NULL, every one of our driver. */
 int engine_link_containers(
 	struct engine_link *link, const char *id, struct engine_question *question);
+/* The engine restarts the running or stopped container with the full id ID, which gets TIMEOUT_S to
+ * end by itself; the caller has decided that it may. mayfly-engine has some restarts under way at a
+ * time, each for TIMEOUT_S + 30 s at most; the others wait for their turn. QUESTION has an
+ * on_done() only: 0: it has been restarted; -EIO: not, WHY in the engine's words; or nobody knows
+ * (time was up, or it is -ECONNRESET): it may be yet. Returns 0; -EINVAL for what is no id or more
+ * than ENGINE_RESTART_TIMEOUT_MAX_S; -ECONNRESET without a mayfly-engine; -ENOMEM. */
+int engine_link_restart(struct engine_link *link, const char *id, unsigned timeout_s,
+	struct engine_question *question);
 /* QUESTION's callbacks are not called any more. */
 void engine_link_forget(struct engine_link *link, struct engine_question *question);
 

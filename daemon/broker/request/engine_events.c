@@ -104,6 +104,8 @@ static void on_event(void *data, enum engine_event event, const char *id, pid_t 
 		lease_end_armed(&engine->broker->leases, engine->index, id);
 		(void)json_object_del(engine->broker->refused_while_locked, id);
 		break;
+	case ENGINE_HEALTHY:
+	case ENGINE_UNHEALTHY:
 	case ENGINE_CREATE:
 	case ENGINE_EVENT_INVALID:
 		break;

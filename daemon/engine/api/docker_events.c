@@ -13,16 +13,21 @@
 /* Of an empty buffer. */
 #define KEPT_MAX_BYTES (128 * 1024)
 
-static const char *const action_names[] = {
-	[DOCKER_CREATE] = "create",
-	[DOCKER_START] = "start",
-	[DOCKER_DIE] = "die",
-	[DOCKER_DESTROY] = "destroy",
+static const struct {
+	const char *told_as;
+	const char *engine_name;
+} actions[] = {
+	[DOCKER_CREATE] = { "create", "create" },
+	[DOCKER_START] = { "start", "start" },
+	[DOCKER_DIE] = { "die", "die" },
+	[DOCKER_DESTROY] = { "destroy", "destroy" },
+	[DOCKER_HEALTHY] = { "healthy", "health_status: healthy" },
+	[DOCKER_UNHEALTHY] = { "unhealthy", "health_status: unhealthy" },
 };
 
 const char *docker_action_name(enum docker_action action)
 {
-	return action_names[action];
+	return actions[action].told_as;
 }
 
 void json_values_done(struct json_values *values)
@@ -144,8 +149,8 @@ int json_values_next(struct json_values *values, const char **ret_bytes, size_t 
 
 static enum docker_action action_of(const char *name)
 {
-	for (size_t i = DOCKER_CREATE; i < sizeof action_names / sizeof action_names[0]; i++)
-		if (strcmp(name, action_names[i]) == 0)
+	for (size_t i = DOCKER_CREATE; i < sizeof actions / sizeof actions[0]; i++)
+		if (strcmp(name, actions[i].engine_name) == 0)
 			return (enum docker_action)i;
 	return DOCKER_ACTION_INVALID;
 }

@@ -19,6 +19,8 @@ enum docker_action {
 	DOCKER_START,
 	DOCKER_DIE,
 	DOCKER_DESTROY,
+	DOCKER_HEALTHY,
+	DOCKER_UNHEALTHY,
 };
 
 struct docker_event {
@@ -55,5 +57,5 @@ int json_values_next(struct json_values *values, const char **ret_bytes, size_t 
  * read. */
 int docker_event_decode(const char *bytes, size_t length, struct docker_event *ret_event);
 
-/* The word for ACTION in the engine's and in our protocol. */
+/* The word for ACTION in our protocol. */
 const char *docker_action_name(enum docker_action action);

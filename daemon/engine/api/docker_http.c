@@ -20,6 +20,7 @@ struct docker_call {
 	char *body;
 	size_t length;
 	long status;
+	bool is_post;
 	bool is_too_large;
 	bool has_news;
 	char api_version[DOCKER_API_VERSION_SIZE];
@@ -273,7 +274,7 @@ static void settle(struct docker_http *http)
 static bool set_options(struct docker_call *call, const char *url)
 {
 	CURL *easy = call->easy;
-	const bool is_stream = call->request.on_bytes != NULL;
+	const bool is_alone = call->request.on_bytes != NULL || call->is_post;
 	bool fine = true;
 
 #define SET(option, value) (fine = fine && curl_easy_setopt(easy, option, value) == CURLE_OK)
@@ -294,14 +295,21 @@ static bool set_options(struct docker_call *call, const char *url)
 	SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_NOPROXY, "*");
 	SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-	/* A stream has its connection to itself, and short calls never wait for it. */
-	SET(CURLOPT_FRESH_CONNECT, is_stream ? 1L : 0L);
-	SET(CURLOPT_FORBID_REUSE, is_stream ? 1L : 0L);
+	if (call->is_post) {
+		SET(CURLOPT_POST, 1L);
+		SET(CURLOPT_POSTFIELDSIZE, 0L);
+		SET(CURLOPT_POSTFIELDS, "");
+	}
+	/* A stream has its connection to itself, and short calls never wait for it. A call that
+	 * changes something has one too: libcurl sends a call again that it has sent on a used
+	 * connection which then ended. */
+	SET(CURLOPT_FRESH_CONNECT, is_alone ? 1L : 0L);
+	SET(CURLOPT_FORBID_REUSE, is_alone ? 1L : 0L);
 #undef SET
 	return fine;
 }
 
-static int call_new(struct docker_http *http, const struct docker_request *request,
+static int call_new(struct docker_http *http, const struct docker_request *request, bool is_post,
 	struct docker_call **ret_call)
 {
 	char url[URL_SIZE] = "http://engine";
@@ -316,6 +324,7 @@ static int call_new(struct docker_http *http, const struct docker_request *reque
 	call->http = http;
 	call->request = *request;
 	call->request.path = NULL;
+	call->is_post = is_post;
 	call->easy = curl_easy_init();
 	if (!call->easy || !set_options(call, url)) {
 		call_free(call);
@@ -325,11 +334,11 @@ static int call_new(struct docker_http *http, const struct docker_request *reque
 	return 0;
 }
 
-int docker_http_get(struct docker_http *http, const struct docker_request *request,
+static int start(struct docker_http *http, const struct docker_request *request, bool is_post,
 	struct docker_call **ret_call, struct mayfly_error *err)
 {
 	struct docker_call *call;
-	const int r = call_new(http, request, &call);
+	const int r = call_new(http, request, is_post, &call);
 
 	if (r < 0)
 		return error_errno(err, r, "call the engine");
@@ -341,6 +350,18 @@ int docker_http_get(struct docker_http *http, const struct docker_request *reque
 	http->calls = call;
 	*ret_call = call;
 	return 0;
+}
+
+int docker_http_get(struct docker_http *http, const struct docker_request *request,
+	struct docker_call **ret_call, struct mayfly_error *err)
+{
+	return start(http, request, false, ret_call, err);
+}
+
+int docker_http_post(struct docker_http *http, const struct docker_request *request,
+	struct docker_call **ret_call, struct mayfly_error *err)
+{
+	return start(http, request, true, ret_call, err);
 }
 
 void docker_call_cancel(struct docker_call *call)

@@ -50,6 +50,10 @@ void docker_http_close(struct docker_http *http);
 int docker_http_get(struct docker_http *http, const struct docker_request *request,
 	struct docker_call **ret_call, struct mayfly_error *err);
 
+/* The same with POST and nothing in it: changes something, so it is sent once at most. */
+int docker_http_post(struct docker_http *http, const struct docker_request *request,
+	struct docker_call **ret_call, struct mayfly_error *err);
+
 /* No callback follows. */
 void docker_call_cancel(struct docker_call *call);
 

@@ -25,8 +25,11 @@
 /* Events that wait here while they are held back; the rest waits at the engine's end. */
 #define HELD_MAX_BYTES (1024 * 1024)
 
+/* A health check's outcome by its whole name, once for each change: a filter for `health_status`
+ * alone would bring every single check. */
 static const char event_filter[] =
-	"{\"type\":[\"container\"],\"event\":[\"create\",\"start\",\"die\",\"destroy\"]}";
+	"{\"type\":[\"container\"],\"event\":[\"create\",\"start\",\"die\",\"destroy\","
+	"\"health_status: healthy\",\"health_status: unhealthy\"]}";
 
 static void greet(struct engine_link *link);
 

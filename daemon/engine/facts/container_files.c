@@ -55,6 +55,25 @@ static int copy_text(json_t *object, const char *key, const char *fallback, char
 	return *ret_text ? 0 : error_errno(err, -ENOMEM, "copy '%s'", key);
 }
 
+/* "" without a check: an engine writes nothing then, or "none". */
+static int read_health(json_t *state, struct container_record *record, struct mayfly_error *err)
+{
+	static const char *const known[] = { "", "starting", "healthy", "unhealthy" };
+	json_t *health = json_object_get(state, "Health");
+	json_t *status = json_object_get(health, "Status");
+	const char *text = json_string_value(status);
+
+	record->health = "";
+	if (!health || json_is_null(health))
+		return 0;
+	if (!json_is_object(health) || (status && !text))
+		return wrong("State.Health", err);
+	for (size_t i = 0; text && i < sizeof known / sizeof known[0]; i++)
+		if (strcmp(text, known[i]) == 0)
+			record->health = known[i];
+	return 0;
+}
+
 static int read_state(json_t *config, struct container_record *record, struct mayfly_error *err)
 {
 	json_t *state = json_object_get(config, "State");
@@ -68,7 +87,7 @@ static int read_state(json_t *config, struct container_record *record, struct ma
 	/* While the engine waits to restart a container it says "running" without a process. */
 	record->claims_running = json_is_true(json_object_get(state, "Running")) && pid > 0;
 	record->has_been_started = json_is_true(json_object_get(config, "HasBeenStartedBefore"));
-	return 0;
+	return read_health(state, record, err);
 }
 
 static int read_name(json_t *config, struct container_record *record, struct mayfly_error *err)

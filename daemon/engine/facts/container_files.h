@@ -30,6 +30,7 @@ struct container_record {
 	bool has_been_started; /* at least once */
 	bool uses_plugin;      /* a volume of our driver */
 	pid_t pid;	       /* 0 while not running */
+	const char *health;    /* of the run that the files tell of; see container_object.c */
 	json_t *volumes;       /* of our driver: [{"name", "target"}], target as configured */
 	json_t *facts;	       /* the members of a container object that only the files decide */
 	json_t *bind_sources;  /* paths on the host that are mounted into it */

@@ -84,6 +84,8 @@ static void add_state(json_t *object, const struct container_table *table,
 	set(object, "id", json_string(entry->id), failed);
 	set(object, "running", json_boolean(runs), failed);
 	set(object, "pid", json_integer(runs ? record->pid : 0), failed);
+	/* The engine calls a container whose check has ended with it unhealthy. */
+	set(object, "health", json_string(runs ? record->health : ""), failed);
 	set(object, "announced", json_boolean(container_entry_is_announced(entry, time(NULL))),
 		failed);
 	set(object, "root_mounted", json_boolean(runs || root >= 0 || root == -ENOTSUP), failed);

@@ -101,6 +101,12 @@ static const struct {
 		-EBADMSG, "Pid" },
 	{ "with a process beyond all", "{\"State\":{\"Running\":true,\"Pid\":2147483648}," REST "}",
 		HOST, -EBADMSG, "Pid" },
+	{ "with a health that is a word",
+		"{\"State\":{\"Running\":true,\"Pid\":1,\"Health\":\"healthy\"}," REST "}", HOST,
+		-EBADMSG, "Health" },
+	{ "with a health that is a number",
+		"{\"State\":{\"Running\":true,\"Pid\":1,\"Health\":{\"Status\":1}}," REST "}", HOST,
+		-EBADMSG, "Health" },
 	{ "running as a word", "{\"State\":{\"Running\":\"true\",\"Pid\":1}," REST "}", HOST,
 		-EBADMSG, "State" },
 	{ "without a name", "{" STATE "\"Config\":{\"Image\":\"x\"}}", HOST, -EBADMSG, "Name" },
@@ -151,6 +157,29 @@ START_TEST(while_it_waits_for_a_restart_it_does_not_run)
 			&record, NULL),
 		0);
 	ck_assert(!record.claims_running);
+	container_record_done(&record);
+}
+END_TEST
+
+static const struct {
+	const char *member;
+	const char *health;
+} checks[] = { { "", "" }, { ",\"Health\":null", "" }, { ",\"Health\":{}", "" },
+	{ ",\"Health\":{\"Status\":\"none\"}", "" },
+	{ ",\"Health\":{\"Status\":\"of its own kind\"}", "" },
+	{ ",\"Health\":{\"Status\":\"starting\",\"Log\":[]}", "starting" },
+	{ ",\"Health\":{\"Status\":\"healthy\",\"FailingStreak\":0}", "healthy" },
+	{ ",\"Health\":{\"Status\":\"unhealthy\"}", "unhealthy" } };
+
+START_TEST(health_is_one_of_four_words)
+{
+	struct container_record record;
+	char text[2048];
+
+	(void)snprintf(text, sizeof text, "{\"State\":{\"Running\":true,\"Pid\":1%s}," REST "}",
+		checks[_i].member);
+	ck_assert_int_eq(parse(text, HOST, &record, NULL), 0);
+	ck_assert_str_eq(record.health, checks[_i].health);
 	container_record_done(&record);
 }
 END_TEST
@@ -297,6 +326,8 @@ static void add(TCase *cases)
 	tcase_add_test(cases, a_record_says_what_the_files_say);
 	tcase_add_loop_test(cases, a_configuration_that_is, 0, sizeof rows / sizeof rows[0]);
 	tcase_add_test(cases, while_it_waits_for_a_restart_it_does_not_run);
+	tcase_add_loop_test(
+		cases, health_is_one_of_four_words, 0, sizeof checks / sizeof checks[0]);
 	tcase_add_test(cases, a_joined_pid_namespace_is_noted);
 	tcase_add_loop_test(cases, a_container_has_at_most, 0, sizeof crowds / sizeof crowds[0]);
 	tcase_add_test(cases, a_hundred_thousand_labels_are_read_in_time);

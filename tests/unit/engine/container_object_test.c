@@ -60,6 +60,7 @@ START_TEST(a_container_that_is_being_started_is_told_whole)
 	expect(object, "running", "false");
 	expect(object, "pid", "0");
 	expect(object, "started_at", "null");
+	expect(object, "health", "\"\"");
 	expect(object, "announced", "true");
 	expect(object, "root_mounted", "true");
 	expect(object, "user", "{\"text\":\"app:web\",\"uid\":1000,\"gid\":2000,\"error\":null}");
@@ -78,7 +79,7 @@ START_TEST(a_container_that_is_being_started_is_told_whole)
 	expect(object, "ipc_mode", "\"\"");
 	expect(object, "cgroupns_mode", "\"\"");
 	expect(object, "shares_pid_namespace", "false");
-	ck_assert_uint_eq(json_object_size(object), 28);
+	ck_assert_uint_eq(json_object_size(object), 29);
 	json_decref(object);
 	container_table_done(&table);
 	overlay_fixture_close(&fixture);
@@ -93,12 +94,16 @@ START_TEST(a_container_that_does_not_start_has_no_root_to_look_into)
 
 	overlay_fixture_open(&fixture);
 	table.place = &fixture.place;
-	fixture_container(
-		&fixture, &(struct fixture_container){
-				  .id = ID_A, .name = "web", .volume = "v", .user = "app" });
+	fixture_container(&fixture, &(struct fixture_container){ .id = ID_A,
+					    .name = "web",
+					    .volume = "v",
+					    .user = "app",
+					    .health = "unhealthy" });
 	overlay_fixture_layer(&fixture, ID_A, "a1", 0);
 	object = object_of(&table, ID_A);
 	expect(object, "root_mounted", "false");
+	/* What is left of its last run. */
+	expect(object, "health", "\"\"");
 	ck_assert(json_is_string(json_object_get(json_object_get(object, "user"), "error")));
 	json_decref(object);
 	container_table_done(&table);

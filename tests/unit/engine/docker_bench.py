@@ -319,6 +319,12 @@ class Broker:
         frames, done = self.ask("candidates", timeout, volume=volume)
         return frames, done["error"]
 
+    def restart(self, identity, timeout_s=0, timeout=40.0):
+        """Asks for a restart and returns its error, None without one."""
+        frames, done = self.ask("restart", timeout, id=identity, timeout_s=timeout_s)
+        assert not frames, frames
+        return done["error"]
+
     def greet(self, data_root=None):
         self.send(type="hello", data_root=data_root)
 

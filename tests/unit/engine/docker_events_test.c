@@ -144,6 +144,10 @@ static const struct {
 	{ "an action of no interest",
 		"{\"Type\":\"container\",\"Action\":\"exec_start: sh\"," ACTOR ",\"timeNano\":1}",
 		-ENOENT },
+	{ "a single check of its health",
+		"{\"Type\":\"container\",\"Action\":\"health_status: running\"," ACTOR
+		",\"timeNano\":1}",
+		-ENOENT },
 	{ "an action without letters",
 		"{\"Type\":\"container\",\"Action\":\"\"," ACTOR ",\"timeNano\":1}", -ENOENT },
 	{ "one without a time", "{\"Type\":\"container\",\"Action\":\"start\"," ACTOR "}",
@@ -178,6 +182,26 @@ START_TEST(an_event_is)
 }
 END_TEST
 
+static const struct {
+	const char *engine_name;
+	const char *told_as;
+} names[] = { { "create", "create" }, { "start", "start" }, { "die", "die" },
+	{ "destroy", "destroy" }, { "health_status: healthy", "healthy" },
+	{ "health_status: unhealthy", "unhealthy" } };
+
+START_TEST(an_action_is_told_in_one_word)
+{
+	struct docker_event event;
+	char text[256];
+
+	(void)snprintf(text, sizeof text,
+		"{\"Type\":\"container\",\"Action\":\"%s\"," ACTOR ",\"timeNano\":1}",
+		names[_i].engine_name);
+	ck_assert_int_eq(docker_event_decode(text, strlen(text), &event), 0);
+	ck_assert_str_eq(docker_action_name(event.action), names[_i].told_as);
+}
+END_TEST
+
 START_TEST(random_changes_are_survived)
 {
 	char text[sizeof stream];
@@ -209,6 +233,8 @@ static void add(TCase *cases)
 	tcase_add_test(cases, an_event_that_is_too_large_is_left_out_and_told);
 	tcase_add_test(cases, what_is_no_sequence_of_objects_is_told);
 	tcase_add_loop_test(cases, an_event_is, 0, sizeof events / sizeof events[0]);
+	tcase_add_loop_test(
+		cases, an_action_is_told_in_one_word, 0, sizeof names / sizeof names[0]);
 	tcase_add_test(cases, random_changes_are_survived);
 }
 

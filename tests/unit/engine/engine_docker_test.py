@@ -333,6 +333,91 @@ class Sandbox(WithEngine):
         print(f"\n  memory after 20 containers: PSS {self.engine.proportional_kib()} KiB")
 
 
+class HealthAndRestarts(WithEngine):
+    def test_what_its_check_says_is_told_and_stands_in_its_facts(self):
+        self.engine.greeted()
+        check = {"Test": ["CMD-SHELL", "test -e /run/fine"], "Interval": 500 * 10 ** 6, "Retries": 1}
+        name = self.docker.create("checked", host=mounts("v1"), Healthcheck=check,
+                                  command=("sh", "-c", ">/run/fine; while test ! -e /run/ill; do sleep 0.1; done; "
+                                           "busybox rm /run/fine; sleep 300"))
+        self.docker.start_container("checked")
+        event = self.broker.expect(type="event", action="start", id=name)
+        self.assertEqual(event["container"]["health"], "starting")
+        self.assertEqual(self.broker.expect(type="event", action="healthy")["id"], name)
+        _, answer = self.broker.ask("container", id=name)
+        self.assertEqual(answer["container"]["health"], "healthy")
+        pathlib.Path(f"/proc/{answer['container']['pid']}/root/run/ill").touch()
+        self.assertEqual(self.broker.expect(type="event", action="unhealthy")["id"], name)
+        _, answer = self.broker.ask("container", id=name)
+        self.assertEqual(answer["container"]["health"], "unhealthy")
+        # Without a check, and when it does not run, there is nothing to say.
+        self.docker.call("POST", "/containers/checked/stop?t=0")
+        for identity in (name, self.docker.create("unchecked", host=mounts("v1"))):
+            _, answer = self.broker.ask("container", id=identity)
+            self.assertEqual(answer["container"]["health"], "")
+
+    def test_a_restart_is_told_as_an_end_and_a_start_and_mounts_meanwhile(self):
+        self.engine.greeted()
+        name = self.docker.create("again", host=mounts("v1"), StopSignal="SIGKILL")
+        self.docker.start_container("again")
+        before = self.broker.expect(type="event", action="start")["pid"]
+        heard = []
+        bench.plugin.on_mount = lambda volume, mount_id: heard.append(self.broker.candidates(volume))
+        started = time.monotonic()
+        self.assertIsNone(self.broker.restart(name, timeout_s=10))
+        seconds = time.monotonic() - started
+        self.assertEqual(self.broker.expect(type="event", action="die")["id"], name)
+        event = self.broker.expect(type="event", action="start")
+        self.assertEqual(event["id"], name)
+        self.assertNotIn(event["pid"], (0, before))
+        self.assertFalse(pathlib.Path(f"/proc/{before}").exists())
+        frames, error = heard[-1]
+        self.assertEqual([frame["container"]["id"] for frame in frames], [name])
+        self.assertIsNone(error)
+        print(f"\n  restart of a container that ends at once: {seconds * 1e3:.0f} ms")
+
+    def test_a_container_that_does_not_end_by_itself_gets_its_time(self):
+        self.engine.greeted()
+        name = self.docker.create("deaf")
+        self.docker.start_container("deaf")
+        before = self.broker.expect(type="event", action="start")["pid"]
+        started = time.monotonic()
+        self.assertIsNone(self.broker.restart(name, timeout_s=2))
+        self.assertGreaterEqual(time.monotonic() - started, 1.9)
+        self.broker.expect(type="event", action="die")
+        self.assertNotEqual(self.broker.expect(type="event", action="start")["pid"], before)
+
+    def test_a_restart_of_what_is_not_there_or_cannot_start_is_the_engines_message(self):
+        self.engine.greeted()
+        self.assertEqual(self.broker.restart("0" * 64), "No such container: " + "0" * 64)
+
+        def on_mount(volume, mount_id):
+            raise RuntimeError("this volume is not given")
+
+        name = self.docker.create("refused", host=mounts("v1"), StopSignal="SIGKILL")
+        self.docker.start_container("refused")
+        bench.plugin.on_mount = on_mount
+        self.assertIn("this volume is not given", self.broker.restart(name))
+
+    def test_twenty_restarts_at_once_all_happen(self):
+        self.engine.greeted()
+        names = [self.docker.create(f"crowd{i}", host=mounts("v1"), StopSignal="SIGKILL") for i in range(20)]
+        for name in names:
+            self.docker.start_container(name)
+            self.broker.expect(type="event", action="start", id=name)
+        for serial, name in enumerate(names):
+            self.broker.send(type="restart", serial=9000 + serial, id=name, timeout_s=5)
+        seen, done = [], {}
+        while len(done) < 20 or len(seen) < 20:
+            frame = self.broker.next(30)
+            if frame["type"] == "done":
+                done[frame["serial"] - 9000] = frame["error"]
+            if frame.get("action") == "start":
+                seen.append(frame["id"])
+        self.assertEqual(done, {i: None for i in range(20)})
+        self.assertEqual(sorted(seen), sorted(names))
+
+
 class Pressure(unittest.TestCase):
     def test_a_broker_that_does_not_read_costs_no_memory(self):
         engine = bench.engine(reading=False)
@@ -540,6 +625,10 @@ class Root(WithEngine):
         for frames in ([{"type": "candidates", "serial": 1, "volume": "v"}], [{"type": "hello", "data_root": "x"}],
                        [{"type": "hello", "data_root": None}, {"type": "container", "serial": 1, "id": "../../etc"}],
                        [{"type": "hello", "data_root": None}, {"type": "root"}],
+                       *([{"type": "hello", "data_root": None}, {"type": "restart", "serial": 1, **wrong}]
+                         for wrong in ({"id": "web", "timeout_s": 1}, {"id": "A" * 64, "timeout_s": 1},
+                                       {"id": "0" * 63 + "/", "timeout_s": 1}, {"id": "0" * 64, "timeout_s": -1},
+                                       {"id": "0" * 64, "timeout_s": 3601}, {"id": "0" * 64})),
                        [{"type": "hello", "data_root": None}, {"type": "candidates", "serial": "1", "volume": "v"}],
                        [{"type": "hello", "data_root": None}, {"type": "hello", "data_root": None}],
                        [{"nothing": 1}]):

@@ -59,6 +59,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.stream(fake)
 
+    def do_POST(self):
+        fake = self.server.fake
+        path = urllib.parse.urlsplit(self.path)
+        fake.posts.append((path.path, urllib.parse.parse_qs(path.query)))
+        fake.restart(self, path.path)
+
     def stream(self, fake):
         with fake.condition:
             fake.streams += 1
@@ -97,6 +103,8 @@ class FakeEngine:
         self.info = {"DockerRootDir": str(data), "ServerVersion": "20.10.24", "Driver": "vfs", "CgroupVersion": "1",
                      "SecurityOptions": ["name=seccomp,profile=default"]}
         self.question = lambda handler, query: handler.answer(b"")
+        self.restart = lambda handler, path: handler.answer(b"", 204)
+        self.posts = []
         self.requests, self.out, self.streams, self.closing = [], [], 0, False
         self.condition = threading.Condition()
         self.socket = pathlib.Path(socket)
@@ -320,6 +328,106 @@ class Faults(unittest.TestCase):
         asked.clear()
         broker.candidates("v")
         self.assertEqual(asked, [])
+
+    # Health and restarts.
+
+    def test_what_a_health_check_says_is_told(self):
+        broker = self.synchronised()
+        wanted = json.loads(self.fake.subscriptions()[-1]["filters"][0])["event"]
+        self.assertEqual(wanted, ["create", "start", "die", "destroy", "health_status: healthy",
+                                  "health_status: unhealthy"])
+        self.fake.send(self.fake.event("health_status: healthy", IDS[0], 17),
+                       self.fake.event("health_status: running", IDS[0]),
+                       self.fake.event("health_status: unhealthy", IDS[0]))
+        event = broker.next()
+        self.assertEqual(event, {"type": "event", "action": "healthy", "id": IDS[0], "time_ns": 17, "source": "engine"})
+        self.assertEqual(broker.next()["action"], "unhealthy")
+
+    def test_a_restart_is_one_call_of_the_engine(self):
+        broker = self.synchronised()
+        self.assertIsNone(broker.restart(IDS[3], timeout_s=12))
+        self.assertEqual(self.fake.posts, [(f"/v1.41/containers/{IDS[3]}/restart", {"t": ["12"]})])
+
+    def test_a_restart_that_fails_says_what_the_engine_says(self):
+        self.fake.restart = lambda handler, path: handler.answer({"message": "no \u00e4 'such'\n" + "x" * 1000}, 500)
+        error = self.synchronised().restart(IDS[0])
+        self.assertTrue(error.startswith("no ?? ?such??xxx") and error.endswith("..."), error)
+        self.assertLess(len(error), 400)
+        for body, status in ((b"<html>", 500), ({"message": 5}, 404), (b"", 304), (b"", 100000)):
+            self.fake.restart = lambda handler, path, body=body, status=status: handler.answer(body, status)
+            self.assertRegex(self.broker.restart(IDS[0]), "^the engine (answered with status|has not answered)")
+
+    def test_an_engine_that_hangs_up_during_a_restart_is_not_asked_again(self):
+        def restart(handler, path):
+            handler.close_connection = True
+        self.fake.restart = restart
+        broker = self.synchronised()
+        broker.ask("containers")
+        self.assertIn("has not answered", broker.restart(IDS[0]))
+        self.assertEqual(len(self.fake.posts), 1)
+
+    def test_restarts_hold_up_neither_events_nor_questions(self):
+        go = threading.Event()
+
+        def restart(handler, path):
+            go.wait(20)
+            handler.answer(b"", 204)
+
+        self.fake.restart = restart
+        broker = self.synchronised()
+        self.container(IDS[0], "v", created=now())
+        for serial in range(20):
+            broker.send(type="restart", serial=7000 + serial, id=IDS[serial], timeout_s=0)
+        wait_until(lambda: len(self.fake.posts) == 8)
+        # The engine is asked about the one that nobody has announced.
+        self.fake.question = lambda handler, query: handler.answer(self.fake.event("create", IDS[0]))
+        frames, error = broker.candidates("v", timeout=4)
+        self.assertEqual((len(frames), error, frames[0]["container"]["announced"]), (1, None, True))
+        self.fake.send(self.fake.event("die", IDS[50]))
+        broker.expect(type="event", action="die", id=IDS[50], timeout=4)
+        self.assertEqual(len(self.fake.posts), 8)
+        go.set()
+        done = [broker.expect(type="done") for _ in range(20)]
+        self.assertEqual(sorted(frame["serial"] for frame in done), list(range(7000, 7020)))
+        self.assertEqual({frame["error"] for frame in done}, {None})
+        restarted = [path.split("/")[3] for path, _ in self.fake.posts]
+        self.assertEqual((set(restarted[:8]), set(restarted[8:])), (set(IDS[:8]), set(IDS[8:20])))
+        self.assertEqual(len(restarted), 20)
+
+    def test_a_restart_that_a_former_broker_asked_for_is_not_told_to_the_next(self):
+        go = threading.Event()
+
+        def restart(handler, path):
+            go.wait(20)
+            handler.answer(b"", 204)
+
+        self.fake.restart = restart
+        broker = self.synchronised()
+        for serial in range(12):
+            broker.send(type="restart", serial=serial, id=IDS[serial], timeout_s=0)
+        wait_until(lambda: len(self.fake.posts) == 8)
+        second = self.engine.new_broker()
+        second.greet()
+        second.expect(type="synchronised")
+        second.send(type="restart", serial=3, id=IDS[40], timeout_s=0)
+        go.set()
+        self.assertEqual(second.next(), {"type": "done", "serial": 3, "error": None})
+        second.ask("containers")
+        self.assertTrue(second.frames.empty())
+        self.assertEqual(len(self.fake.posts), 9)
+        broker.close()
+
+    def test_the_end_under_a_restart_is_an_end(self):
+        go = threading.Event()
+        self.fake.restart = lambda handler, path: go.wait(20)
+        broker = self.synchronised()
+        for serial in range(12):
+            broker.send(type="restart", serial=serial, id=IDS[serial], timeout_s=3600)
+        wait_until(lambda: len(self.fake.posts) == 8)
+        self.expect_end = True
+        self.assertEqual(self.engine.stop(), 0)
+        go.set()
+        self.engine = None
 
     # The engine itself.
 

@@ -114,6 +114,7 @@ struct fixture_container {
 	const char *host;    /* further members of hostconfig.json, with a comma before */
 	const char *user;    /* NULL: "" */
 	const char *driver;  /* NULL: overlay2 */
+	const char *health;  /* NULL: no check */
 	int pid;	     /* 0: not running */
 	int has_been_started;
 };
@@ -133,7 +134,7 @@ static inline void fixture_replace(
 static inline void fixture_container(
 	const struct fixture *fixture, const struct fixture_container *container)
 {
-	char name[256], mount[512] = "", text[16384];
+	char name[256], mount[512] = "", health[64] = "", text[16384];
 
 	if (container->volume)
 		(void)snprintf(mount, sizeof mount,
@@ -141,13 +142,16 @@ static inline void fixture_container(
 			"secrets\":{\"Type\":\"volume\",\"Name\":\"%s\",\"Driver\":"
 			"\"" FIXTURE_PLUGIN "\",\"Destination\":\"/run/secrets\",\"Source\":\"\"}",
 			container->volume);
+	if (container->health)
+		(void)snprintf(health, sizeof health, ",\"Health\":{\"Status\":\"%s\"}",
+			container->health);
 	(void)snprintf(text, sizeof text,
-		"{\"State\":{\"Running\":%s,\"Pid\":%d,\"StartedAt\":\"0001-01-01T00:00:00Z\"},"
+		"{\"State\":{\"Running\":%s,\"Pid\":%d,\"StartedAt\":\"0001-01-01T00:00:00Z\"%s},"
 		"\"ID\":\"%s\",\"Created\":\"%s\",\"Config\":{\"User\":\"%s\",\"Image\":\"shop/"
 		"web\","
 		"\"Labels\":%s},\"Image\":\"sha256:01\",\"Name\":\"/%s\",\"Driver\":\"%s\","
 		"\"HasBeenStartedBefore\":%s,\"MountPoints\":{%s}}",
-		container->pid ? "true" : "false", container->pid, container->id,
+		container->pid ? "true" : "false", container->pid, health, container->id,
 		container->created ? container->created : "2020-01-01T00:00:00.5Z",
 		container->user ? container->user : "",
 		container->labels ? container->labels : "{}", container->name,

@@ -6,6 +6,7 @@
 #include "client/cli/compose/compose_verbs.h"
 #include "client/cli/insight/insight_verbs.h"
 #include "client/cli/policy/policy_verbs.h"
+#include "client/cli/rotation/rotation_verbs.h"
 #include "client/cli/secrets/secret_verbs.h"
 #include "client/cli/sets/set_verbs.h"
 #include "client/cli/store/store_verbs.h"
@@ -92,6 +93,50 @@ static const struct verb_option generate_options[] = {
 			"base64url, printable" },
 	{ .name = "bytes", .argument = "N", .text = "N random bytes instead of characters" },
 	OPTION_STAGE,
+	OPTIONS_END,
+};
+
+#define OPTIONS_OF_ROTATION                                                                        \
+	{ .name = "apply",                                                                         \
+		.argument = "COMMAND",                                                             \
+		.text = "run COMMAND first, here and as you, once for each name (MAYFLY_SECRET): " \
+			"it finds the old value on descriptor 3, the new one on 4. If it fails, "  \
+			"nothing has changed. When the rotation is rolled back it is run with "    \
+			"the "                                                                     \
+			"values swapped" },                                                        \
+		{ .name = "canary",                                                                \
+			.argument = "N",                                                           \
+			.text = "N containers first; the others once those have been well for "    \
+				"their "                                                           \
+				"`rollback_if_unhealthy_within`, or 10 s" },                       \
+	{                                                                                          \
+		.name = "wait", .text = "a line for each container, until the end of the last "    \
+					"health window"                                            \
+	}
+
+static const struct verb_option rotate_options[] = {
+	{ .name = "generate", .text = "random values that nobody has seen" },
+	{ .name = "length", .argument = "N", .text = "how many characters (32 without it)" },
+	{ .name = "charset",
+		.argument = "CHARACTERS",
+		.text = "the characters to choose from, or one of: alnum (the default), hex, "
+			"base64url, printable" },
+	{ .name = "bytes", .argument = "N", .text = "N random bytes instead of characters" },
+	OPTION_VALUE_FILE,
+	{ .name = "from-dir",
+		.argument = "DIR",
+		.kind = WORD_FILE,
+		.text = "read each value from DIR/NAME" },
+	OPTION_EXACT,
+	OPTIONS_OF_ROTATION,
+	{ .name = "resume",
+		.text = "put into force what another run has prepared and not finished" },
+	{ .name = "discard", .text = "destroy what another run has prepared and not finished" },
+	OPTIONS_END,
+};
+
+static const struct verb_option rollback_options[] = {
+	OPTIONS_OF_ROTATION,
 	OPTIONS_END,
 };
 
@@ -353,6 +398,44 @@ static const struct verb verbs[] = {
 			   "mayfly generate prod/pin --length 6 --charset 0123456789\n"
 			   "mayfly generate prod/cookie-key --bytes 32",
 		.run = generate_run },
+	{ .name = "rotate",
+		.summary = "new values for every container that has the secrets",
+		.words = "SET/NAME...",
+		.words_min = 1,
+		.words_max = 64,
+		.kinds = { WORD_SECRET },
+		.options = rotate_options,
+		.section = SECTION_SECRETS,
+		.flags = VERB_TAKES_VALUE,
+		.description =
+			"Each value is asked for, or comes from standard input, files or a "
+			"generator, as for put. All names change at once, and in each container "
+			"all its files change together: whoever has opened ..data reads one "
+			"generation to its end, for 10 s more. Then the application is told as "
+			"`on_rotate` of its grant says, and its health is watched for "
+			"`rollback_if_unhealthy_within`: if it turns unhealthy or ends, the old "
+			"values come back everywhere.\n\n"
+			"Without --wait the command ends as soon as the change is durable. Ctrl-C "
+			"stops the watching, not the rotation. With --apply it stays until the "
+			"end: "
+			"a roll back runs the command once more.",
+		.example = "mayfly rotate prod/db-password --generate --wait\n"
+			   "mayfly rotate prod/tls.key prod/tls.crt --from-dir ./renewed\n"
+			   "mayfly rotate prod/db-password --generate --apply ./alter-user.sh",
+		.run = rotate_run },
+	{ .name = "rollback",
+		.summary = "the previous values, everywhere",
+		.words = "SET/NAME...",
+		.words_min = 1,
+		.words_max = 64,
+		.kinds = { WORD_SECRET },
+		.options = rollback_options,
+		.section = SECTION_SECRETS,
+		.description = "A rotation to what each secret was before: a further version with "
+			       "the previous one's bytes. Once more brings the newer one back.",
+		.example = "mayfly rollback prod/db-password --wait\n"
+			   "mayfly rollback prod/db-password --apply ./alter-user.sh",
+		.run = rollback_run },
 	{ .name = "list",
 		.alias = "ls",
 		.summary = "the names of secrets",

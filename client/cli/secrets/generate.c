@@ -46,23 +46,19 @@ static int check_charset(const char *charset, struct mayfly_error *err)
 	return 0;
 }
 
-static json_t *optional_number(long long number)
+static void add_number(json_t *wish, const char *name, long long number)
 {
-	return number > 0 ? json_made(json_integer(number)) : NULL;
+	if (number > 0)
+		(void)json_object_set_new(wish, name, json_made(json_integer(number)));
 }
 
-int generate_run(struct cli *cli, struct mayfly_error *err)
+int generated_wish_read(struct cli *cli, json_t *wish, struct mayfly_error *err)
 {
 	const char *charset = charset_of(argument_value(cli->arguments, "charset"));
-	const bool stage = argument_flag(cli->arguments, "stage");
-	AUTO_JSON json_t *reply = NULL;
 	long long length = 0, bytes = 0;
-	const char *name;
-	int r = secret_word(cli, 0, &name, err);
+	int r = argument_number(
+		cli->arguments, "length", 1, MAYFLY_VALUE_MAX_BYTES, 0, &length, err);
 
-	if (r == 0)
-		r = argument_number(
-			cli->arguments, "length", 1, MAYFLY_VALUE_MAX_BYTES, 0, &length, err);
 	if (r == 0)
 		r = argument_number(
 			cli->arguments, "bytes", 1, MAYFLY_VALUE_MAX_BYTES, 0, &bytes, err);
@@ -72,12 +68,28 @@ int generate_run(struct cli *cli, struct mayfly_error *err)
 		r = error_set(err, CLI_ERROR_USAGE,
 			"--bytes makes random bytes, --length and --charset make characters: give "
 			"one of both");
+	add_number(wish, "length", length);
+	add_number(wish, "bytes", bytes);
+	if (charset)
+		(void)json_object_set_new(wish, "charset", json_made(json_string(charset)));
+	return r;
+}
+
+int generate_run(struct cli *cli, struct mayfly_error *err)
+{
+	AUTO_JSON json_t *wish = json_made(json_object());
+	AUTO_JSON json_t *reply = NULL;
+	const char *name;
+	int r = secret_word(cli, 0, &name, err);
+
 	if (r == 0)
-		r = operator_ask(cli, "Generate",
-			json_made(json_pack("{s:s, s:o*, s:s*, s:o*, s:o*}", "name", name, "length",
-				optional_number(length), "charset", charset, "bytes",
-				optional_number(bytes), "stage", stage ? json_true() : NULL)),
-			&reply, err);
+		r = generated_wish_read(cli, wish, err);
+	if (r < 0)
+		return r;
+	(void)json_object_set_new(wish, "name", json_made(json_string(name)));
+	if (argument_flag(cli->arguments, "stage"))
+		(void)json_object_set_new(wish, "stage", json_true());
+	r = operator_ask(cli, "Generate", ptr_take(&wish), &reply, err);
 	if (r < 0)
 		return r;
 	if (cli->json)

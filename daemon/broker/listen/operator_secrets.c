@@ -122,7 +122,7 @@ static void fill_random(struct secret *value, const char *charset)
 		value->bytes[i] = (unsigned char)charset[randombytes_uniform(count)];
 }
 
-static bool generate(struct operator_job *job)
+bool job_generate(struct operator_job *job)
 {
 	const json_int_t bytes = job_optional_number(job, "bytes", 0);
 	const json_int_t length =
@@ -152,7 +152,7 @@ static void run_generate(struct operator_job *job)
 	enum put_outcome outcome;
 	uint32_t version;
 
-	if (generate(job) && put(job, &outcome, &version))
+	if (job_generate(job) && put(job, &outcome, &version))
 		job->reply = json_pack("{s:I}", "version", (json_int_t)version);
 }
 
@@ -338,6 +338,7 @@ static void run_history(struct operator_job *job)
 	struct version_info versions[HISTORY_MAX];
 	struct secret_info info = { 0 };
 	json_t *array = json_array();
+	bool has_current = false, has_previous = false;
 	struct mayfly_error err;
 	size_t count = 0;
 	int r = store_info(job->broker->store, &job->reference, &info, &err);
@@ -347,14 +348,18 @@ static void run_history(struct operator_job *job)
 			job->broker->store, &job->reference, versions, HISTORY_MAX, &count, &err);
 	for (size_t i = 0; i < count; i++) {
 		const bool is_current = versions[i].number == info.current;
-		const bool is_previous = i > 0 && versions[i - 1].number == info.current;
+		const bool is_prepared = versions[i].number == info.prepared;
+		const bool is_previous = has_current && !is_prepared && !has_previous;
 		char created[32];
 
+		has_current |= is_current;
+		has_previous |= is_previous;
 		time_text(created, versions[i].created_unix_s);
 		(void)json_array_append_new(
 			array, json_pack("{s:I, s:s, s:s, s:I}", "number",
 				       (json_int_t)versions[i].number, "state",
 				       is_current    ? "current"
+				       : is_prepared ? "prepared"
 				       : is_previous ? "previous"
 						     : "kept",
 				       "created", created, "bytes", (json_int_t)versions[i].bytes));

@@ -87,6 +87,10 @@ bool job_secret(
 /* Writes VALUE into the caller's empty memfd of parameter NAME. */
 bool job_give(struct operator_job *job, const char *name, const struct secret *value);
 
+/* A random value into job->input, by the parameters `length`, `charset` and `bytes`; false with an
+ * error. On a pool thread. */
+bool job_generate(struct operator_job *job);
+
 /* An audit record of what the caller does: {"action", "decision": "granted", "actor": {...}}. */
 json_t *job_record(const struct operator_job *job, const char *action);
 /* The same with the set and name of job->reference. */
@@ -97,6 +101,7 @@ operator_method on_init, on_unlock, on_lock, on_list_slots, on_add_slot, on_remo
 	on_rotate_key;
 operator_method on_put, on_generate, on_list, on_show, on_history, on_verify, on_reveal, on_remove,
 	on_undelete, on_keep;
+operator_method on_prepare, on_discard, on_read_prepared, on_rotate, on_confirm_rollback;
 operator_method on_list_sets, on_diff, on_fill_set;
 operator_method on_check_policy, on_show_policy, on_reload, on_list_deliveries;
 operator_method on_status, on_explain, on_doctor;

@@ -1,5 +1,7 @@
 #include "daemon/broker/request/container_presence.h"
 
+#include "daemon/broker/lease/lease_change.h"
+
 #include <string.h>
 
 static bool has_grant(const struct lease *lease, const char *name)

@@ -97,6 +97,7 @@ static void on_event(void *data, enum engine_event event, const char *id, pid_t 
 		end_leases(engine, id);
 		/* Of one that was never verified, or of the run before this one. */
 		lease_review_armed(&engine->broker->leases, engine->index, id);
+		rotations_on_unwell(&engine->broker->rotations, engine->index, id, "has ended");
 		break;
 	case ENGINE_DESTROY:
 		known_containers_remove(engine->broker->leases.known, id);
@@ -104,8 +105,11 @@ static void on_event(void *data, enum engine_event event, const char *id, pid_t 
 		lease_end_armed(&engine->broker->leases, engine->index, id);
 		(void)json_object_del(engine->broker->refused_while_locked, id);
 		break;
-	case ENGINE_HEALTHY:
 	case ENGINE_UNHEALTHY:
+		rotations_on_unwell(&engine->broker->rotations, engine->index, id,
+			"has turned unhealthy: its own health check says so");
+		break;
+	case ENGINE_HEALTHY:
 	case ENGINE_CREATE:
 	case ENGINE_EVENT_INVALID:
 		break;
@@ -128,6 +132,8 @@ static void on_running(void *data, const char *id, pid_t pid, const struct conta
 	know(engine, id, pid);
 	if (facts)
 		tell_leases(engine, facts);
+	if (facts && strcmp(facts->health, "unhealthy") == 0)
+		rotations_on_unwell(&engine->broker->rotations, engine->index, id, "is unhealthy");
 }
 
 static void on_state(void *data, const struct engine_status *status)

@@ -45,7 +45,8 @@ enum mounter_op {
 	MOUNTER_OP_ATTACH,  /* + engine's pidfd: read-only clone at <volumes>/<id> there */
 	MOUNTER_OP_SEAL,    /* superblock read-only; -EBUSY while a write descriptor is open */
 	MOUNTER_OP_UNSEAL,  /* superblock writable, for a further generation */
-	MOUNTER_OP_CLEAN,   /* empties every generation but the present one */
+	MOUNTER_OP_CLEAN,   /* empties every generation but the present one; flags
+			       KEEP_PREVIOUS: and what was readable since the last CLEAN */
 	MOUNTER_OP_LOCATE,  /* name = target, + init's pidfd -> struct located */
 	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path.
 			     * After another LOCATE once more, with other flags */
@@ -76,7 +77,7 @@ enum mounter_request_flags {
 	MOUNTER_WITH_ENGINE = 1 << 3, /* ADOPT, FORGET: the last descriptor is the engine's pidfd */
 	MOUNTER_MAKE_TARGET = 1 << 4, /* ATTACH_INSIDE: directories that are missing */
 	MOUNTER_LOOK_AT_MOUNTS = 1 << 5, /* COMPARE: at the init's mount table too */
-	MOUNTER_KEEP_PREVIOUS = 1 << 6,	 /* COMMIT: older generations stay readable until CLEAN */
+	MOUNTER_KEEP_PREVIOUS = 1 << 6, /* COMMIT, CLEAN: who reads an older generation may go on */
 };
 
 struct mounter_request {

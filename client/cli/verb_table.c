@@ -379,7 +379,8 @@ static const struct verb verbs[] = {
 			"values and those of several lines are never changed. A value has 1 byte "
 			"to 1 MiB.\n\n"
 			"The same bytes again change nothing. Other bytes under an existing name "
-			"are refused without --stage.",
+			"are for `mayfly rotate`; with --stage containers started from now on get "
+			"them.",
 		.example = "mayfly put prod/db-password\n"
 			   "mayfly put prod/tls.key --from-file server.key\n"
 			   "pwgen -s 40 1 | mayfly put prod/api-key",

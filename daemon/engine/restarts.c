@@ -102,8 +102,8 @@ static int call(struct restart *restart, struct mayfly_error *err)
 	if (!engine_link_is_connected(restarts->link))
 		return error_set(err, -ENOTCONN, "the engine does not answer%s%s",
 			restarts->link->detail[0] ? ": " : "", restarts->link->detail);
-	(void)snprintf(
-		path, sizeof path, "/containers/%s/restart?t=%u", restart->id, restart->timeout_s);
+	/* Without `t` the engine gives it the time to end that the container itself asks for. */
+	(void)snprintf(path, sizeof path, "/containers/%s/restart", restart->id);
 	engine_link_path(restarts->link, path, versioned, sizeof versioned);
 	return docker_http_post(restarts->link->http, &request, &restart->call, err);
 }

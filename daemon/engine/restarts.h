@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a container may be given to end by itself. */
+/* A container has its own time to end by itself (`docker run --stop-timeout`): so long it is waited for
+ * at most. */
 #define RESTART_TIMEOUT_MAX_S 3600
 
 #define RESTARTS_AT_ONCE     8
@@ -40,7 +41,7 @@ struct restarts {
 void restarts_open(
 	struct restarts *restarts, struct engine_link *link, const struct restarts_owner *owner);
 
-/* Restarts container ID, which gets TIMEOUT_S (at most RESTART_TIMEOUT_MAX_S) to end; `done` with
+/* Restarts container ID and waits TIMEOUT_S (at most RESTART_TIMEOUT_MAX_S) for its end; `done` with
  * SERIAL follows, also when there is no room for it. Returns 0 or -ENOMEM. */
 int restarts_add(struct restarts *restarts, json_int_t serial, const char *id, unsigned timeout_s);
 

@@ -20,13 +20,16 @@
  *   ..data_next  link to the other one
  *   ..view       what readers see (plain layout): the root of every mount that leaves the arena
  *   ..<number>   a generation that is being made
- *   ..old<n>     an older generation that may still be read
+ *   ..old<n>     a former generation that may still be read
+ *   ..older<n>   one that is emptied by the next cleaning
  *   ..spare<n>   an emptied one, for the next to be made
  *   ..dead       what has no place in the generation that was made of a spare one */
 #define DATA_LINK     "..data"
 #define DATA_NEXT     "..data_next"
 #define GENERATION_A  "..a"
 #define GENERATION_B  "..b"
+#define OLD	      "..old"
+#define OLDER	      "..older"
 #define SPARE	      "..spare"
 #define SPARES	      8
 #define DEAD	      "..dead"
@@ -240,7 +243,7 @@ static int retire(int own, const char *name, uint32_t generation)
 	char old[OWN_NAME_SIZE];
 
 	for (unsigned i = 0; i < SPARES; i++) {
-		(void)snprintf(old, sizeof old, "..old%u_%u", generation, i);
+		(void)snprintf(old, sizeof old, OLD "%u_%u", generation, i);
 		if (renameat2(own, name, own, old, RENAME_NOREPLACE) == 0 || errno == ENOENT)
 			return 0;
 		if (errno != EEXIST)
@@ -356,7 +359,7 @@ int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previ
 		r = directory_for_each(staging, link_make, &own);
 	if (r == 0 && !is_plain)
 		r = commit_atomic(own, name, generation);
-	return r < 0 || keep_previous ? r : delivery_clean(own);
+	return r < 0 || keep_previous ? r : delivery_clean(own, false);
 }
 
 /* --- emptying --- */
@@ -364,18 +367,46 @@ int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previ
 struct cleaning {
 	char present[OWN_NAME_SIZE]; /* the generation that stays; "" in the plain layout */
 	int staying;		     /* its directory, -1 */
+	bool keeps_younger;
 };
 
-/* An emptied generation is the next one's, if there is room among them. */
-static void keep_as_spare(int own, const char *name)
+static bool begins_with(const char *name, const char *start)
 {
-	char spare[OWN_NAME_SIZE];
+	return strncmp(name, start, strlen(start)) == 0;
+}
 
-	for (unsigned i = 0; i < SPARES; i++) {
-		(void)snprintf(spare, sizeof spare, SPARE "%u", i);
-		if (renameat2(own, name, own, spare, RENAME_NOREPLACE) == 0)
+/* Gives NAME the first free name that begins with START, if there is one. */
+static void rename_free(int own, const char *name, const char *start, unsigned count)
+{
+	char free_name[OWN_NAME_SIZE];
+
+	for (unsigned i = 0; i < count; i++) {
+		(void)snprintf(free_name, sizeof free_name, "%s%u", start, i);
+		if (renameat2(own, name, own, free_name, RENAME_NOREPLACE) == 0 || errno != EEXIST)
 			return;
 	}
+}
+
+/* A generation that has been readable, and is not the present one. */
+static bool is_former(const struct cleaning *cleaning, const char *name)
+{
+	return strcmp(name, cleaning->present) != 0 &&
+	       (strcmp(name, GENERATION_A) == 0 || strcmp(name, GENERATION_B) == 0 ||
+		       (begins_with(name, OLD) && !begins_with(name, OLDER)));
+}
+
+static int directory_clean(int own, const char *name, const struct cleaning *cleaning)
+{
+	int r;
+
+	if (!is_own_name(name) || strcmp(name, cleaning->present) == 0 ||
+		strcmp(name, DELIVERY_VIEW) == 0 || begins_with(name, SPARE) ||
+		(cleaning->keeps_younger && is_former(cleaning, name)))
+		return 0;
+	r = tree_empty(own, name);
+	if (r == 0 && strcmp(name, DEAD) != 0)
+		rename_free(own, name, SPARE, SPARES);
+	return r;
 }
 
 /* Empties older generations, and removes links that lead nowhere in the one that stays. */
@@ -383,33 +414,33 @@ static int entry_clean(int own, const struct directory_entry *entry, void *data)
 {
 	const struct cleaning *cleaning = data;
 	struct stat status;
-	int r;
 
-	if (entry->type == DT_DIR) {
-		if (!is_own_name(entry->name) || strcmp(entry->name, cleaning->present) == 0 ||
-			strcmp(entry->name, DELIVERY_VIEW) == 0 ||
-			strncmp(entry->name, SPARE, sizeof SPARE - 1) == 0)
-			return 0;
-		r = tree_empty(own, entry->name);
-		if (r == 0 && strcmp(entry->name, DEAD) != 0)
-			keep_as_spare(own, entry->name);
-		return r;
-	}
+	if (entry->type == DT_DIR)
+		return directory_clean(own, entry->name, cleaning);
 	if (entry->type != DT_LNK || is_own_name(entry->name) || cleaning->staying < 0 ||
 		fstatat(cleaning->staying, entry->name, &status, AT_SYMLINK_NOFOLLOW) == 0)
 		return 0;
 	return unlinkat(own, entry->name, 0) == 0 ? 0 : -errno;
 }
 
-int delivery_clean(int own)
+static int entry_grow_older(int own, const struct directory_entry *entry, void *data)
 {
-	struct cleaning cleaning = { .staying = -1 };
+	if (entry->type == DT_DIR && is_former(data, entry->name))
+		rename_free(own, entry->name, OLDER, UINT16_MAX);
+	return 0;
+}
+
+int delivery_clean(int own, bool keep_younger)
+{
+	struct cleaning cleaning = { .staying = -1, .keeps_younger = keep_younger };
 	int r = present_name(own, cleaning.present);
 
 	if (r == 0 && cleaning.present[0])
 		r = cleaning.staying = open_beneath(own, cleaning.present, O_PATH | O_DIRECTORY, 0);
 	if (r >= 0)
 		r = directory_for_each(own, entry_clean, &cleaning);
+	if (r >= 0 && keep_younger)
+		r = directory_for_each(own, entry_grow_older, &cleaning);
 	fd_close_p(&cleaning.staying);
 	return r < 0 ? r : 0;
 }

@@ -24,8 +24,9 @@ int delivery_view_open(int own);
 int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previous);
 
 /* Empties every generation but the present one and removes links that lead nowhere in it. What a
- * container holds open stays, without content. */
-int delivery_clean(int own);
+ * container holds open stays, without content. KEEP_YOUNGER spares what has been readable since the
+ * last such cleaning: called in turn, each generation stays for one turn at least. */
+int delivery_clean(int own, bool keep_younger);
 
 /* Overwrites, truncates and removes everything. The superblock must be writable. */
 int delivery_wipe(int own);

@@ -49,7 +49,8 @@ int job_commit(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 
 int job_clean(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
-	const int r = delivery_clean(job->delivery->mount);
+	const int r =
+		delivery_clean(job->delivery->mount, job->request->flags & MOUNTER_KEEP_PREVIOUS);
 
 	(void)ret_fd;
 	return r < 0 ? reply_fail(reply, r, "wipe an older generation") : 0;

@@ -44,6 +44,28 @@ static void print_list(const char *title, json_t *list, enum paint paint)
 	}
 }
 
+static void print_rotations(json_t *list)
+{
+	const char *title = "rotation";
+	size_t i, k;
+	json_t *rotation, *secret;
+
+	json_array_foreach (list, i, rotation) {
+		const char *state = json_text(rotation, "state");
+		AUTO_FREE char *text = text_format("%s %lld of %lld containers%s:",
+			strcmp(state, "rolling_back") == 0 ? "back to" : "to",
+			(long long)json_number(rotation, "reached"),
+			(long long)json_number(rotation, "containers"),
+			strcmp(state, "watched") == 0 ? ", whose health is watched" : "");
+
+		say("%-*s%s", LEFT, title, text);
+		json_array_foreach (json_object_get(rotation, "secrets"), k, secret)
+			say(" %s/%s", json_text(secret, "set"), json_text(secret, "name"));
+		say("\n");
+		title = "";
+	}
+}
+
 static void print_status(json_t *status)
 {
 	const char *environment = json_text(status, "environment");
@@ -67,6 +89,7 @@ static void print_status(json_t *status)
 		(long long)json_number(status, "audit_records"),
 		plural(json_number(status, "audit_records")));
 	say("%-*s%s\n", LEFT, "", json_text(status, "audit_head"));
+	print_rotations(json_object_get(status, "rotations"));
 	print_list("refused", json_object_get(status, "refused_while_locked"), PAINT_BAD);
 	print_list("problem", json_object_get(status, "problems"), PAINT_BAD);
 }

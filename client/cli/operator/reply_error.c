@@ -26,7 +26,8 @@ static const struct {
 		"`mayfly set list` shows the sets, `mayfly set create` makes one" },
 	{ "NotFound", -ENOENT, "there is no such thing", "" },
 	{ "Exists", -EEXIST, "other bytes are stored under that name already",
-		"containers started from now on get it with --stage" },
+		"`mayfly rotate` brings it to running containers too; with --stage containers "
+		"started from now on get it" },
 	{ "Invalid", -EINVAL, "the broker does not take that", "" },
 	{ "Forbidden", -EPERM, "the configuration forbids it", "" },
 	{ "PolicyInvalid", -EINVAL, "there are mistakes",

@@ -316,10 +316,11 @@ int delivery_commit(struct delivery *delivery, bool keep_previous, delivery_done
 	return send_alone(delivery, &request, NULL, 0, on_done);
 }
 
-int delivery_clean(struct delivery *delivery, delivery_done_function *on_done)
+int delivery_clean(struct delivery *delivery, bool keep_younger, delivery_done_function *on_done)
 {
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_CLEAN);
 
+	request.flags = keep_younger ? MOUNTER_KEEP_PREVIOUS : 0;
 	return send_alone(delivery, &request, NULL, 0, on_done);
 }
 

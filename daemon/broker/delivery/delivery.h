@@ -97,8 +97,9 @@ int delivery_prepare(struct delivery *delivery, delivery_done_function *on_done)
 /* Puts that generation in place of what readers see. KEEP_PREVIOUS: who reads the older one may go on
  * until delivery_clean(). */
 int delivery_commit(struct delivery *delivery, bool keep_previous, delivery_done_function *on_done);
-/* Wipes every generation but the present one. */
-int delivery_clean(struct delivery *delivery, delivery_done_function *on_done);
+/* Empties every generation but the present one; with KEEP_YOUNGER only those that are not readable since
+ * the last such cleaning. */
+int delivery_clean(struct delivery *delivery, bool keep_younger, delivery_done_function *on_done);
 int delivery_retreat(struct delivery *delivery, bool keep_guard, delivery_done_function *on_done);
 
 /* Guards it by GROUP while nobody has it yet. */

@@ -59,7 +59,7 @@ struct engine_callbacks {
 	void *data;
 };
 
-/* What a container may be given to end by itself. */
+/* So long the end of a container that is restarted is waited for at most. */
 #define ENGINE_RESTART_TIMEOUT_MAX_S 3600
 
 /* One question and its answers. ON_FACTS for each (FACTS borrowed; NULL with ID: that container

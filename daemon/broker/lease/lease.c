@@ -1,5 +1,6 @@
 #include "daemon/broker/lease/lease.h"
 
+#include "daemon/broker/lease/lease_adopt.h"
 #include "daemon/broker/lease/lease_change.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
@@ -409,6 +410,11 @@ static void is_over(struct lease *lease)
 
 	lease->state = LEASE_ENDED;
 	guard_return_group(lease->context->guard, lease->group);
+	if (lease->is_lost) {
+		/* Nothing was there to be wiped by its id. */
+		lease->is_lost = false;
+		lease_sweep(lease->context);
+	}
 	if (!was_decoy)
 		lease_audit(lease, "end", "done", lease->end_reason);
 	/* Unmount will come for a container that was started; the directory must be there for

@@ -121,12 +121,13 @@ struct lease {
 	bool is_joined;	  /* another container shares its pid namespace */
 	bool keeps_guard; /* its own mount is guarded after the release too */
 	bool is_refused;
+	bool is_lost;	  /* the present mounter does not know it yet */
 	bool is_draining; /* its container has ended */
 	bool was_unmounted, is_forgetting;
-	unsigned generations_kept; /* in their grace time */
-	unsigned mounted_again;	   /* by `docker cp`, with as many Unmounts to come */
-	struct deadline deadline;  /* for the start, then for draining, then for the Unmount */
-	char *end_reason;	   /* an end is wanted */
+	unsigned grace_turns;	  /* cleanings to come, of lease_change.c */
+	unsigned mounted_again;	  /* by `docker cp`, with as many Unmounts to come */
+	struct deadline deadline; /* for the start, then for draining, then for the Unmount */
+	char *end_reason;	  /* an end is wanted */
 	delivery_done_function *on_filled; /* of lease_unguarded.c */
 	void (*on_forgotten)(struct lease *lease, void *data);
 	void *on_forgotten_data;

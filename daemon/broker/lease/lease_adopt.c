@@ -30,6 +30,8 @@ static void give_up(struct lease *lease, const char *why)
 		"delivery %.12s of %s: %s", lease->delivery.hex, lease_container_name(lease), why);
 	lease_filled(lease)->phase = PHASE_EMPTY;
 	adopted_one(lease);
+	/* The next mounter is asked again. */
+	lease->is_lost = !mounter_link_is_up(lease->context->mounter);
 }
 
 static void on_retreated(struct delivery *delivery, int status, const char *detail)
@@ -97,6 +99,7 @@ static void find_again(struct lease *lease)
 	struct lease_context *context = lease->context;
 	const char *target = lease->holder.target ? lease->holder.target : "";
 
+	lease->is_lost = true;
 	if (lease->state != LEASE_RELEASED && lease->group != GUARD_NO_GROUP &&
 		lease->group == guard_shared_group(context->guard))
 		lease->group = guard_take_group(context->guard);
@@ -147,7 +150,7 @@ static void clean_again(struct lease *lease)
 		!(delivery->phase & (PHASE_RELEASED | PHASE_LOCATED)) ||
 		(delivery->generation < 2 && !delivery->is_unsealed))
 		return;
-	lease->generations_kept = 1;
+	lease->grace_turns = 1;
 	lease_end_grace(lease);
 }
 
@@ -156,6 +159,7 @@ static void adopted_one(struct lease *lease)
 	struct adoption *adoption = lease->adoption;
 
 	lease->adoption = NULL;
+	lease->is_lost = false;
 	if (lease->state == LEASE_RELEASED && lease->init.pidfd >= 0 && !lease_is_alive(lease))
 		lease_end(lease, "the container has ended while Mayfly was away");
 	else
@@ -164,6 +168,8 @@ static void adopted_one(struct lease *lease)
 	lease_guard_again(lease);
 	if (adoption)
 		finish_if_done(adoption);
+	else
+		lease_sweep(lease->context);
 }
 
 static int engine_index(const struct lease_context *context, const char *name)
@@ -451,12 +457,31 @@ void lease_readopt_all(struct lease_context *context)
 
 	for (lease = TAILQ_FIRST(&context->leases); lease; lease = next) {
 		next = TAILQ_NEXT(lease, entry);
-		if (lease->is_waiting || delivery_is_busy(lease_filled(lease)))
+		/* A step that the mounter has no part in: whoever ends it asks again. */
+		if (lease->is_waiting || delivery_is_busy(lease_filled(lease))) {
+			lease->is_lost = lease->change != NULL;
 			continue;
+		}
 		lease_filled(lease)->phase = PHASE_EMPTY;
 		if (lease->state == LEASE_RELEASED || lease->state == LEASE_ARMED ||
 			lease->state == LEASE_DECOY)
 			find_again(lease);
 	}
+	lease_sweep(context);
+}
+
+void lease_readopt(struct lease *lease)
+{
+	lease_filled(lease)->phase = PHASE_EMPTY;
+	find_again(lease);
+}
+
+void lease_sweep(struct lease_context *context)
+{
+	const struct lease *lease;
+
+	TAILQ_FOREACH(lease, &context->leases, entry)
+	if (lease->is_lost && lease->state != LEASE_ENDING && lease->state != LEASE_ENDED)
+		return;
 	sweep(context);
 }

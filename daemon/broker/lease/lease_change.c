@@ -4,6 +4,7 @@
  * whoever has opened its directory, and is emptied then. */
 #include "daemon/broker/lease/lease_change.h"
 
+#include "daemon/broker/lease/lease_adopt.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_steps.h"
@@ -13,12 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEAL_ATTEMPTS	 16
-#define GENERATIONS_KEPT 4 /* in their grace time: a flood of rotations must not fill the tmpfs */
-#define BUSY_AGAIN_MS	 200
+#define SEAL_ATTEMPTS 16
+#define BUSY_AGAIN_MS 200
+#define GRACE_TURNS   2 /* cleanings until the last of a change is gone */
 
 struct change {
 	bool is_cleaning; /* only empties older generations */
+	bool keeps_younger;
 	struct plan plan;
 	struct used_secrets *used;
 	uint32_t old_generation;
@@ -36,7 +38,7 @@ static void finish(struct lease *lease)
 	struct change *change = lease->change;
 
 	lease->change = NULL;
-	if (lease->state == LEASE_RELEASED && lease->generations_kept > 0 &&
+	if (lease->state == LEASE_RELEASED && lease->grace_turns > 0 &&
 		!deadline_is_armed(&lease->deadline))
 		deadline_arm(&lease->deadline, LEASE_GRACE_MS);
 	if (change->on_changed)
@@ -44,14 +46,25 @@ static void finish(struct lease *lease)
 	plan_done(&change->plan);
 	free(change->used);
 	free(change);
+	if (lease->is_lost && lease->state == LEASE_RELEASED && !lease->end_reason)
+		lease_readopt(lease);
 }
 
 /* Called first in each completion of a step. True when the lease lives on; otherwise the change is
  * over with it. */
 static bool step_done(struct lease *lease)
 {
-	if (lease_step_done(lease))
+	if (lease_step_done(lease) && !lease->is_lost)
 		return true;
+	if (lease->is_lost && !lease->end_reason) {
+		/* The mounter that this began with has ended. */
+		lease->change->status = -ECONNRESET;
+		(void)snprintf(lease->change->why, sizeof lease->change->why,
+			"mayfly-mounter has been restarted");
+		delivery_set_files(lease_filled(lease), NULL, 0);
+		finish(lease);
+		return false;
+	}
 	lease->change->status = -ECANCELED;
 	(void)snprintf(lease->change->why, sizeof lease->change->why, "%s", lease->end_reason);
 	finish(lease);
@@ -73,8 +86,9 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 			return;
 		lease->is_waiting = false;
 	}
-	if (status < 0) {
-		/* An unsealed delivery must not stay. */
+	if (status < 0 && status != -ECONNRESET) {
+		/* An unsealed delivery must not stay. After the mounter's end it is sealed when it is
+		 * adopted again. */
 		change->status = status;
 		(void)snprintf(change->why, sizeof change->why, "%s", detail);
 		lease_audit(lease, "release", "refused", detail);
@@ -105,8 +119,10 @@ static void on_cleaned(struct delivery *delivery, int status, const char *detail
 		return;
 	if (status < 0)
 		log_warning("delivery %.12s: %s", delivery->hex, detail);
-	else
-		lease->generations_kept = 0;
+	else if (!lease->change->keeps_younger)
+		lease->grace_turns = 0;
+	else if (lease->change->is_cleaning)
+		lease->grace_turns--;
 	seal(lease);
 }
 
@@ -115,7 +131,7 @@ static void clean(struct lease *lease)
 	struct delivery *delivery = lease_filled(lease);
 
 	lease->is_waiting = true;
-	if (delivery_clean(delivery, on_cleaned) < 0)
+	if (delivery_clean(delivery, lease->change->keeps_younger, on_cleaned) < 0)
 		on_cleaned(delivery, -ECONNRESET, "mayfly-mounter is being restarted");
 }
 
@@ -129,6 +145,8 @@ static void take_back(struct lease *lease, int status, const char *why)
 	(void)snprintf(change->why, sizeof change->why, "%s", why);
 	delivery->generation = change->old_generation;
 	delivery_set_files(delivery, NULL, 0);
+	/* Whoever is in the middle of an older generation loses it only where there is no room. */
+	change->keeps_younger = status != -ENOSPC;
 	if (change->has_files)
 		clean(lease);
 	else
@@ -151,7 +169,7 @@ static void on_committed(struct delivery *delivery, int status, const char *deta
 	change->used = NULL;
 	json_decref(lease->grants);
 	lease->grants = plan_grant_names(&change->plan);
-	lease->generations_kept++;
+	lease->grace_turns = GRACE_TURNS;
 	lease_save(lease);
 	seal(lease);
 }
@@ -164,8 +182,7 @@ static void on_written(struct delivery *delivery, int status, const char *detail
 		return;
 	if (status == 0) {
 		lease->is_waiting = true;
-		status = delivery_commit(
-			delivery, lease->generations_kept < GENERATIONS_KEPT, on_committed);
+		status = delivery_commit(delivery, true, on_committed);
 		if (status == 0)
 			return;
 		lease->is_waiting = false;
@@ -299,7 +316,7 @@ void lease_end_grace(struct lease *lease)
 {
 	struct change *change;
 
-	if (lease->generations_kept == 0)
+	if (lease->grace_turns == 0)
 		return;
 	change = lease_can_change(lease) ? calloc(1, sizeof *change) : NULL;
 	if (!change) {
@@ -308,6 +325,7 @@ void lease_end_grace(struct lease *lease)
 		return;
 	}
 	change->is_cleaning = true;
+	change->keeps_younger = lease->grace_turns > 1;
 	change->old_generation = lease_filled(lease)->generation;
 	lease->change = change;
 	lease->is_waiting = true;

@@ -95,11 +95,11 @@ void on_status(struct operator_job *job)
 	}
 	count_leases(broker, &armed, &released);
 	audit_head(broker->audit, &seq, head);
-	job->reply = json_pack("{s:s, s:s, s:s, s:s*, s:o, s:o, s:s, s:o}", "version",
+	job->reply = json_pack("{s:s, s:s, s:s, s:s*, s:o, s:o, s:s, s:o, s:o}", "version",
 		MAYFLY_VERSION, "state", state_name(state), "detail", detail ? detail : locked,
 		"environment", broker->config->environment, "refused_while_locked",
 		broker_refused_names(broker), "engines", engines_to_json(broker), "audit_head",
-		head, "problems", problems);
+		head, "problems", problems, "rotations", rotations_describe(&broker->rotations));
 	numbers = json_pack("{s:I, s:I, s:I, s:I}", "grants",
 		(json_int_t)broker->leases.policy->grants_count, "armed", armed, "released",
 		released, "audit_records", (json_int_t)seq);

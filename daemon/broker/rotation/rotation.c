@@ -99,13 +99,29 @@ void rotation_clear_targets(struct rotation *rotation)
 	}
 }
 
+/* LEASE has what is taken back. Whoever was not reached has the same bytes under an older number. */
+static bool has_before(const struct rotation *rotation, const struct lease *lease)
+{
+	for (size_t i = 0; i < lease->used->count; i++) {
+		const struct used_secret *used = &lease->used->items[i];
+		const struct store_change *change =
+			rotation_change_of(rotation, used->set, used->name);
+
+		if (change && used->version == change->before)
+			return true;
+	}
+	return false;
+}
+
 void rotation_collect(struct rotation *rotation)
 {
 	const struct lease *lease;
 
 	TAILQ_FOREACH(lease, &rotation->rotations->leases->leases, entry)
 	if (lease->state == LEASE_RELEASED && !lease->end_reason &&
-		rotation_concerns(rotation, lease) && rotation_add_target(rotation, lease) < 0)
+		rotation_concerns(rotation, lease) &&
+		(!rotation->is_back || has_before(rotation, lease)) &&
+		rotation_add_target(rotation, lease) < 0)
 		log_error("%s: out of memory: it keeps the version of before",
 			lease_container_name(lease));
 }

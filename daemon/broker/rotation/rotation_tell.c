@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define RESTART_TIMEOUT_S 10 /* what `docker restart` gives a container to stop */
+#define RESTART_TIMEOUT_S 600 /* for its end; the container itself says how long it may take */
 
 static void tell_next(struct target_work *work);
 

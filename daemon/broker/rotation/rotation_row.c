@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAVING_PAUSE_MS 100 /* a thousand targets are not a thousand writes */
+#define SAVING_PAUSE_MS 20 /* a thousand targets are not a thousand writes */
 
 const char *target_outcome_name(enum target_outcome outcome)
 {

@@ -230,6 +230,15 @@ static int read_small(
 	return backup_reader_get(reading->reader, ret_small->bytes, length, err);
 }
 
+/* It is shown and recorded: no character of it may be anything but itself there. */
+static bool is_printable(const char *text)
+{
+	for (const char *c = text; *c; c++)
+		if (*c <= ' ' || *c > '~')
+			return false;
+	return true;
+}
+
 static int read_info(struct reading *reading, size_t length, struct mayfly_error *err)
 {
 	const struct backup_visitor *visitor = reading->visitor;
@@ -245,7 +254,8 @@ static int read_info(struct reading *reading, size_t length, struct mayfly_error
 	take_bytes(&small, info.audit_mac, sizeof info.audit_mac);
 	take_text(&small, info.host, sizeof info.host);
 	take_text(&small, info.environment, sizeof info.environment);
-	if (!is_used_up(&small) || info.made_unix_s < 0 ||
+	if (!is_used_up(&small) || info.made_unix_s < 0 || !is_printable(info.host) ||
+		info.audit_seq > INT64_MAX ||
 		(info.environment[0] && set_name_check(info.environment, err) < 0))
 		return strange(err);
 	return visitor->on_info ? visitor->on_info(visitor->data, &info, err) : 0;

@@ -2,6 +2,7 @@
  * written in one voice and can be compared. */
 #include "client/cli/verb_table.h"
 
+#include "client/cli/backup/backup_verbs.h"
 #include "client/cli/command_line/self_verbs.h"
 #include "client/cli/compose/compose_verbs.h"
 #include "client/cli/insight/insight_verbs.h"
@@ -69,6 +70,43 @@ static const struct verb_option unlock_options[] = {
 static const struct verb_option key_options[] = {
 	OPTION_RECOVERY_FILE,
 	OPTION_PASSPHRASE_FILE,
+	OPTIONS_END,
+};
+
+static const struct verb_option backup_options[] = {
+	{ .name = "to",
+		.argument = "KEY",
+		.text = "whose recovery key reads it: what `mayfly init` and `mayfly key backup` "
+			"print; needed" },
+	OPTIONS_END,
+};
+
+static const struct verb_option restore_options[] = {
+	{ .name = "to-dir",
+		.argument = "DIR",
+		.kind = WORD_FILE,
+		.text = "write values, policy and audit head into DIR, in memory, as /dev/shm/x; "
+			"needs no broker" },
+	{ .name = "recovery-key",
+		.argument = "FILE",
+		.kind = WORD_FILE,
+		.text = "read the recovery key from FILE ('-' is standard input)" },
+	{ .name = "unlock",
+		.argument = "HOW",
+		.choices = "host-key passphrase",
+		.text = "what opens the store after a boot, as for init" },
+	{ .name = "from-file",
+		.argument = "FILE",
+		.kind = WORD_FILE,
+		.text = "read the new passphrase from FILE" },
+	OPTIONS_END,
+};
+
+static const struct verb_option key_backup_options[] = {
+	{ .name = "from-file",
+		.argument = "FILE",
+		.kind = WORD_FILE,
+		.text = "read the recovery key from FILE ('-' is standard input)" },
 	OPTIONS_END,
 };
 
@@ -312,6 +350,58 @@ static const struct verb verbs[] = {
 			       "or a copy of the store may be in other hands.",
 		.example = "mayfly key rotate --recovery-key-to /media/usb/key.txt",
 		.run = key_rotate_run },
+	{ .name = "key backup",
+		.summary = "the key that backups are encrypted to",
+		.words = "",
+		.options = key_backup_options,
+		.section = SECTION_STORE,
+		.description = "Follows from the recovery key, which is asked for, and is no "
+			       "secret: it stands in scripts. Needs no broker.",
+		.example = "mayfly key backup --from-file /media/usb/key.txt",
+		.run = key_backup_run },
+	{ .name = "backup",
+		.summary = "write the store into one encrypted file",
+		.words = "FILE",
+		.words_min = 1,
+		.words_max = 1,
+		.kinds = { WORD_FILE },
+		.options = backup_options,
+		.section = SECTION_STORE,
+		.description =
+			"Every secret with its versions as they are at one moment, mayflyd.json, "
+			"the policy, and the audit's head and first key. The broker goes on "
+			"working; the store must be unlocked.\n\n"
+			"Only the recovery key that KEY follows from reads it, even when the store "
+			"has another one by then: keep that key as long as the backup. FILE is "
+			"there whole or not at all, mode 0600; an older backup of that name is "
+			"replaced. What could not be opened is named, left out, and makes the exit "
+			"status 1.\n\n"
+			"Whoever knows KEY can make such a file: restore only what you know the "
+			"origin of. Old backups keep old values: rotate what must not be read any "
+			"more.",
+		.example = "mayfly backup /backup/mayfly-today --to mayfly-backup-...",
+		.run = backup_run },
+	{ .name = "restore",
+		.summary = "make the store of a backup",
+		.words = "FILE",
+		.words_min = 1,
+		.words_max = 1,
+		.kinds = { WORD_FILE },
+		.options = restore_options,
+		.section = SECTION_STORE,
+		.description =
+			"On a host without a store, as after `apt install`. Asks for the recovery "
+			"key of the backup and reads all of FILE before anything is changed. The "
+			"store gets a root key of its own; a new host key (or passphrase) and the "
+			"recovery key that you gave open it. Policy files are written where none "
+			"of that name is; environment and sets go to mayflyd.json where it names "
+			"none. The audit begins anew and says where the other one ended.\n\n"
+			"With --to-dir nothing of this is done: the current values become files "
+			"in a directory in memory, where the daemon is gone and they are needed "
+			"now.",
+		.example = "mayfly restore /backup/mayfly-2026-01-31\n"
+			   "mayfly restore /backup/mayfly-2026-01-31 --to-dir /dev/shm/restored",
+		.run = restore_run },
 	{ .name = "put",
 		.summary = "store a value under a new name",
 		.words = "SET/NAME",

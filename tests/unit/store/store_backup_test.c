@@ -180,7 +180,8 @@ START_TEST(a_restored_store_opens_by_the_new_host_key_and_the_recovery_key_that_
 		AUTO_SECRET text = secret_of(&g, f.recovery_text.bytes, f.recovery_text.length);
 		AUTO_SECRET audit_key = { 0 };
 
-		ck_assert_int_eq(store_unlock(g.store, SLOT_HOST_KEY, &old, &failure), -EKEYREJECTED);
+		ck_assert_int_eq(
+			store_unlock(g.store, SLOT_HOST_KEY, &old, &failure), -EKEYREJECTED);
 		MUST(store_unlock(g.store, SLOT_RECOVERY, &text, err));
 		store_lock(g.store);
 		MUST(store_unlock(g.store, SLOT_HOST_KEY, &g.host_key, err));

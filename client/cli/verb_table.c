@@ -5,6 +5,7 @@
 #include "client/cli/backup/backup_verbs.h"
 #include "client/cli/command_line/self_verbs.h"
 #include "client/cli/compose/compose_verbs.h"
+#include "client/cli/import/import_verbs.h"
 #include "client/cli/insight/insight_verbs.h"
 #include "client/cli/policy/policy_verbs.h"
 #include "client/cli/secrets/secret_verbs.h"
@@ -129,6 +130,22 @@ static const struct verb_option generate_options[] = {
 		.text = "the characters to choose from, or one of: alnum (the default), hex, "
 			"base64url, printable" },
 	{ .name = "bytes", .argument = "N", .text = "N random bytes instead of characters" },
+	OPTION_STAGE,
+	OPTIONS_END,
+};
+
+static const struct verb_option import_options[] = {
+	{ .name = "set", .argument = "SET", .kind = WORD_SET, .text = "into this set; needed" },
+	{ .name = "only",
+		.argument = "NAME",
+		.repeatable = true,
+		.text = "only this name of the file; may be given several times" },
+	{ .name = "format",
+		.argument = "FORMAT",
+		.choices = "env json",
+		.text = "what FILE is, where its name does not end in .json and it is JSON, or "
+			"the other way round" },
+	{ .name = "dry-run", .text = "say what would be done, and change nothing" },
 	OPTION_STAGE,
 	OPTIONS_END,
 };
@@ -439,6 +456,31 @@ static const struct verb verbs[] = {
 			   "mayfly generate prod/pin --length 6 --charset 0123456789\n"
 			   "mayfly generate prod/cookie-key --bytes 32",
 		.run = generate_run },
+	{ .name = "import",
+		.summary = "store the values of a .env file, of JSON or of a directory",
+		.words = "FILE",
+		.words_min = 1,
+		.words_max = 1,
+		.kinds = { WORD_FILE },
+		.options = import_options,
+		.section = SECTION_SECRETS,
+		.description =
+			"A .env file is read by the rules of Docker Compose: comments, quotes, "
+			"escapes, variables of earlier lines. A variable that the file does not "
+			"set is an error: Compose would look into its environment, which this "
+			"does not. Of JSON one object is read; objects in it become SET/OUTER/"
+			"INNER. Of a directory every file is a value, as for put, but hidden ones."
+			"\n\n"
+			"Names stay as they are. All is read and compared before anything is "
+			"stored: with one mistake, or one other value under a name, nothing is. "
+			"What is there already is left as it is.\n\n"
+			"Ends with the list of plain text that still lies about: FILE, and files "
+			"beside it that one of the values stands in.",
+		.example = "mayfly import .env --set dev --dry-run\n"
+			   "mayfly import .env --set prod --only DB_PASSWORD --only API_KEY\n"
+			   "mayfly import secrets.json --set prod\n"
+			   "mayfly import ./secrets --set prod",
+		.run = import_run },
 	{ .name = "list",
 		.alias = "ls",
 		.summary = "the names of secrets",

@@ -265,6 +265,28 @@ START_TEST(pieces_that_are_exchanged_doubled_left_out_or_of_another_file_are_fou
 }
 END_TEST
 
+START_TEST(bytes_behind_a_last_piece_that_is_full_are_found)
+{
+	const size_t piece = BACKUP_PIECE_BYTES + BACKUP_PIECE_MORE;
+	unsigned full = 0;
+
+	for (size_t length = 65536 - 300; length < 65536; length++) {
+		AUTO_FD fd = write_backup(length);
+		const size_t size = size_of(fd);
+		struct mayfly_error err = { 0 };
+
+		if ((size - BACKUP_HEADER_BYTES) % piece != 0)
+			continue;
+		full++;
+		ck_assert_int_eq(read_backup(fd, 7, NULL, &err), 0);
+		ck_assert_int_eq(pwrite(fd, "x", 1, (off_t)size), 1);
+		ck_assert_int_eq(read_backup(fd, 7, NULL, &err), -EBADMSG);
+		ck_assert_str_eq(err.text, "there are bytes behind the backup's end");
+	}
+	ck_assert_uint_eq(full, 1);
+}
+END_TEST
+
 START_TEST(another_recovery_key_is_told_for_which_one_it_was_made)
 {
 	char text[BACKUP_KEY_TEXT_SIZE];
@@ -416,6 +438,7 @@ static void add(TCase *cases)
 	tcase_add_test(cases, a_file_cut_at_any_length_or_continued_is_refused);
 	tcase_add_test(
 		cases, pieces_that_are_exchanged_doubled_left_out_or_of_another_file_are_found);
+	tcase_add_test(cases, bytes_behind_a_last_piece_that_is_full_are_found);
 	tcase_add_test(cases, another_recovery_key_is_told_for_which_one_it_was_made);
 	tcase_add_test(cases, a_pipe_is_no_backup);
 	tcase_add_test(cases, another_format_is_refused_naming_both);

@@ -316,7 +316,9 @@ static bool secret_is_possible(const struct backup_secret *secret)
 	char text[MAYFLY_REFERENCE_MAX + MAYFLY_SET_NAME_MAX + 3];
 
 	(void)snprintf(text, sizeof text, "%s/%s", secret->reference.set, secret->reference.name);
-	return secret_reference_parse(text, &reference, NULL) == 0 && secret->next >= 1 &&
+	/* Taken apart again it must be the same: a set with a slash in it would be another's. */
+	return secret_reference_parse(text, &reference, NULL) == 0 &&
+	       strcmp(reference.set, secret->reference.set) == 0 && secret->next >= 1 &&
 	       secret->next <= (uint32_t)INT32_MAX + 1 && secret->keep >= 1 &&
 	       secret->keep <= MAYFLY_VERSIONS_KEPT_MAX && secret->current < secret->next;
 }

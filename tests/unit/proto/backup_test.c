@@ -353,7 +353,9 @@ static int write_strange(unsigned which)
 		: which == 5 ? ""
 			     : "x");
 	(void)snprintf(secret.reference.set, sizeof secret.reference.set, "%s",
-		which == 6 ? "Prod" : "prod");
+		which == 6    ? "Prod"
+		: which == 13 ? "prod/x"
+			      : "prod");
 	secret.keep = which == 7 ? 0 : which == 8 ? 101 : 10;
 	secret.current = which == 9 ? 2 : 1;
 	ck_assert_int_eq(backup_write_secret(writer, &counts, &secret, NULL), 0);
@@ -368,7 +370,7 @@ static int write_strange(unsigned which)
 
 START_TEST(a_whole_backup_that_says_what_no_broker_writes_is_refused)
 {
-	for (unsigned which = 0; which <= 12; which++) {
+	for (unsigned which = 0; which <= 13; which++) {
 		struct mayfly_error err = { 0 };
 		AUTO_FD fd = write_strange(which);
 

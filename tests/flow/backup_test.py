@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 import alone
@@ -261,6 +262,36 @@ class Backup(unittest.TestCase):
             self.assertIn("regular file", reply["parameters"]["text"])
         os.close(reader)
         os.close(writer)
+
+    def test_a_broker_that_is_killed_at_any_moment_leaves_no_half_backup(self):
+        self.start_old()
+        key = self.key()
+        yesterday = b"mayfly backup 1\n of yesterday"
+        with self.old.operator() as operator:
+            for i in range(300):
+                with alone.memfd(secrets.token_bytes(20000)) as value:
+                    operator.call("Put", (value,), name=f"prod/n{i}", value_fd=0)
+        cut = 0
+        for moment in range(8):
+            self.file.write_bytes(yesterday)
+            broker = self.old.child("mayfly-broker")
+            thread = threading.Thread(target=self.old.cli, args=("backup", self.file, "--to", key))
+            thread.start()
+            time.sleep(moment * 0.01)
+            os.kill(broker, 9)
+            thread.join()
+            self.assertEqual([p.name for p in self.directory.iterdir()], ["backup"])
+            if self.file.read_bytes() == yesterday:
+                cut += 1
+            else:
+                into = pathlib.Path(f"/dev/shm/mayfly-flow-{os.getpid()}-k")
+                self.addCleanup(subprocess.run, ["rm", "-rf", str(into)], check=False)
+                self.restore(self.old, "--to-dir", into)
+                subprocess.run(["rm", "-rf", str(into)], check=True)
+            harness.wait_for(lambda: self.old.cli("list").returncode == 0, "the next broker answers", 30)
+            self.assertFalse(self.old.state("store.db.copy").exists())
+        self.assertGreater(cut, 0)
+        self.ok(self.old, "backup", self.file, "--to", key)
 
     def test_a_new_recovery_key_does_not_make_older_or_newer_backups_useless(self):
         self.start_old()

@@ -17,12 +17,13 @@
 struct arriving {
 	char *path, *directory;
 	int fd;
-	char *temporary; /* NULL: it has its name, or none was made */
+	char *temporary; /* its name until then */
+	bool is_named;
 };
 
 static void arriving_done(struct arriving *file)
 {
-	if (file->temporary)
+	if (file->is_named)
 		/* Nothing can be done about a part of a backup that cannot be removed. */
 		(void)unlink(file->temporary);
 	fd_close_p(&file->fd);
@@ -58,29 +59,47 @@ static int begin(const char *path, struct arriving *ret_file, struct mayfly_erro
 	ret_file->path = text_copy(path);
 	ret_file->directory = text_copy(dirname(copy));
 	ret_file->temporary = text_format("%s.%ld.new", path, (long)getpid());
-	ret_file->fd = open(
-		ret_file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* Without a name it is gone however this ends; not every file system can do that. */
+	ret_file->fd = open(ret_file->directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
 	if (ret_file->fd >= 0)
 		return 0;
-	r = error_errno(err, -errno, "make '%s'", ret_file->temporary);
-	free(ret_file->temporary);
-	ret_file->temporary = NULL;
-	return r;
+	ret_file->fd = open(
+		ret_file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (ret_file->fd < 0)
+		return error_errno(err, -errno, "make '%s'", ret_file->temporary);
+	ret_file->is_named = true;
+	return 0;
+}
+
+static int name_it(struct arriving *file, struct mayfly_error *err)
+{
+	char itself[32];
+
+	if (file->is_named)
+		return 0;
+	(void)snprintf(itself, sizeof itself, "/proc/self/fd/%d", file->fd);
+	if (linkat(AT_FDCWD, itself, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW) != 0)
+		return error_errno(err, -errno, "make '%s'", file->temporary);
+	file->is_named = true;
+	return 0;
 }
 
 /* On the disk first, then under its name: whatever happens, FILE is whole. */
 static int arrive(struct arriving *file, struct mayfly_error *err)
 {
 	AUTO_FD directory = open(file->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r;
 
 	if (directory < 0)
 		return error_errno(err, -errno, "open '%s'", file->directory);
 	if (fsync(file->fd) != 0)
 		return error_errno(err, -errno, "write '%s' to the disk", file->path);
+	r = name_it(file, err);
+	if (r < 0)
+		return r;
 	if (rename(file->temporary, file->path) != 0)
 		return error_errno(err, -errno, "make '%s'", file->path);
-	free(file->temporary);
-	file->temporary = NULL;
+	file->is_named = false;
 	if (fsync(directory) != 0)
 		return error_errno(err, -errno, "write '%s' to the disk", file->directory);
 	return 0;

@@ -97,6 +97,8 @@ int db_copy_step(struct db_copy *copy, int pages, struct mayfly_error *err);
 /* Opens what COPY, which is finished, has copied. Its file has no name any more. */
 int db_copy_open(struct db_copy *copy, struct db **ret_db, struct mayfly_error *err);
 void db_copy_free_p(struct db_copy **copy); /* NULL is fine; removes the file */
+/* Behind the name of the file; a process that is killed leaves it. */
+#define DB_COPY_SUFFIX ".copy"
 
 /* SQLite's own check of all pages and indexes. -EUCLEAN with the first finding. */
 int db_check(struct db *db, struct mayfly_error *err);

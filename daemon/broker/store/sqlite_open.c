@@ -558,7 +558,7 @@ int db_copy_new(
 	if (!copy)
 		return error_errno(err, -ENOMEM, "copy '%s'", db->path);
 	copy->from = db;
-	r = db_new(directory, ".copy", db->format, &copy->to, err);
+	r = db_new(directory, DB_COPY_SUFFIX, db->format, &copy->to, err);
 	if (r == 0)
 		r = begin_copy(copy, err);
 	if (r == 0)

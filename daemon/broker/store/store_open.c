@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -180,6 +181,18 @@ static int store_new(const char *directory, struct arena *arena, struct store **
 	return 0;
 }
 
+/* What a broker that was killed while it made a backup has left: as sealed as the store, but nobody
+ * would look for it. */
+static void remove_copy(const char *directory)
+{
+	AUTO_FREE char *path = NULL;
+
+	if (asprintf(&path, "%s/store.db" DB_COPY_SUFFIX, directory) < 0)
+		path = NULL;
+	else
+		(void)unlink(path); /* the next copy, or start, tries again */
+}
+
 int store_open(const char *directory, struct arena *arena, struct store **ret_store,
 	struct mayfly_error *err)
 {
@@ -189,6 +202,7 @@ int store_open(const char *directory, struct arena *arena, struct store **ret_st
 	/* Chooses the fastest code for this processor; safe to repeat. */
 	if (sodium_init() < 0 || store_new(directory, arena, &store) < 0)
 		return error_errno(err, -ENOMEM, "open the store");
+	remove_copy(directory);
 	r = attach(store, &store->damage);
 	if (r == -ENOENT)
 		store->damage = (struct mayfly_error){ 0 };

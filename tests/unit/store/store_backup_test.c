@@ -230,6 +230,19 @@ START_TEST(a_damaged_backup_leaves_no_store_and_a_whole_one_goes_in_afterwards)
 }
 END_TEST
 
+START_TEST(what_a_killed_backup_left_is_removed_at_the_next_start)
+{
+	const struct bytes left = { (unsigned char *)"x", 1 };
+
+	begin();
+	fixture_close(&f);
+	bytes_write(fixture_path(&f, "store.db.copy"), &left);
+	fixture_reopen_unlocked(&f);
+	ck_assert_int_ne(access(fixture_path(&f, "store.db.copy"), F_OK), 0);
+	end();
+}
+END_TEST
+
 static void lock_it(void)
 {
 	store_lock(f.store);
@@ -380,6 +393,7 @@ static void add(TCase *cases)
 	tcase_add_test(cases,
 		a_restored_store_opens_by_the_new_host_key_and_the_recovery_key_that_was_typed);
 	tcase_add_test(cases, a_damaged_backup_leaves_no_store_and_a_whole_one_goes_in_afterwards);
+	tcase_add_test(cases, what_a_killed_backup_left_is_removed_at_the_next_start);
 	tcase_add_test(cases, locking_the_store_ends_a_backup);
 	tcase_add_test(cases, what_is_put_while_secrets_are_written_is_not_in_it);
 	tcase_add_test(cases, a_backup_while_others_put_is_of_one_moment);

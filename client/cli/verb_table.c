@@ -2,8 +2,10 @@
  * written in one voice and can be compared. */
 #include "client/cli/verb_table.h"
 
+#include "client/cli/backup/backup_verbs.h"
 #include "client/cli/command_line/self_verbs.h"
 #include "client/cli/compose/compose_verbs.h"
+#include "client/cli/import/import_verbs.h"
 #include "client/cli/insight/insight_verbs.h"
 #include "client/cli/policy/policy_verbs.h"
 #include "client/cli/rotation/rotation_verbs.h"
@@ -73,6 +75,43 @@ static const struct verb_option key_options[] = {
 	OPTIONS_END,
 };
 
+static const struct verb_option backup_options[] = {
+	{ .name = "to",
+		.argument = "KEY",
+		.text = "whose recovery key reads it: what `mayfly init` and `mayfly key backup` "
+			"print; needed" },
+	OPTIONS_END,
+};
+
+static const struct verb_option restore_options[] = {
+	{ .name = "to-dir",
+		.argument = "DIR",
+		.kind = WORD_FILE,
+		.text = "write values, policy and audit head into DIR, in memory, as /dev/shm/x; "
+			"needs no broker" },
+	{ .name = "recovery-key",
+		.argument = "FILE",
+		.kind = WORD_FILE,
+		.text = "read the recovery key from FILE ('-' is standard input)" },
+	{ .name = "unlock",
+		.argument = "HOW",
+		.choices = "host-key passphrase",
+		.text = "what opens the store after a boot, as for init" },
+	{ .name = "from-file",
+		.argument = "FILE",
+		.kind = WORD_FILE,
+		.text = "read the new passphrase from FILE" },
+	OPTIONS_END,
+};
+
+static const struct verb_option key_backup_options[] = {
+	{ .name = "from-file",
+		.argument = "FILE",
+		.kind = WORD_FILE,
+		.text = "read the recovery key from FILE ('-' is standard input)" },
+	OPTIONS_END,
+};
+
 static const struct verb_option yes_options[] = {
 	OPTION_YES,
 	OPTIONS_END,
@@ -137,6 +176,22 @@ static const struct verb_option rotate_options[] = {
 
 static const struct verb_option rollback_options[] = {
 	OPTIONS_OF_ROTATION,
+	OPTIONS_END,
+};
+
+static const struct verb_option import_options[] = {
+	{ .name = "set", .argument = "SET", .kind = WORD_SET, .text = "into this set; needed" },
+	{ .name = "only",
+		.argument = "NAME",
+		.repeatable = true,
+		.text = "only this name of the file; may be given several times" },
+	{ .name = "format",
+		.argument = "FORMAT",
+		.choices = "env json",
+		.text = "what FILE is, where its name does not end in .json and it is JSON, or "
+			"the other way round" },
+	{ .name = "dry-run", .text = "say what would be done, and change nothing" },
+	OPTION_STAGE,
 	OPTIONS_END,
 };
 
@@ -361,6 +416,58 @@ static const struct verb verbs[] = {
 			       "or a copy of the store may be in other hands.",
 		.example = "mayfly key rotate --recovery-key-to /media/usb/key.txt",
 		.run = key_rotate_run },
+	{ .name = "key backup",
+		.summary = "the key that backups are encrypted to",
+		.words = "",
+		.options = key_backup_options,
+		.section = SECTION_STORE,
+		.description = "Follows from the recovery key, which is asked for, and is no "
+			       "secret: it stands in scripts. Needs no broker.",
+		.example = "mayfly key backup --from-file /media/usb/key.txt",
+		.run = key_backup_run },
+	{ .name = "backup",
+		.summary = "write the store into one encrypted file",
+		.words = "FILE",
+		.words_min = 1,
+		.words_max = 1,
+		.kinds = { WORD_FILE },
+		.options = backup_options,
+		.section = SECTION_STORE,
+		.description =
+			"Every secret with its versions as they are at one moment, mayflyd.json, "
+			"the policy, and the audit's head and first key. The broker goes on "
+			"working; the store must be unlocked.\n\n"
+			"Only the recovery key that KEY follows from reads it, even when the store "
+			"has another one by then: keep that key as long as the backup. FILE is "
+			"there whole or not at all, mode 0600; an older backup of that name is "
+			"replaced. What could not be opened is named, left out, and makes the exit "
+			"status 1.\n\n"
+			"Whoever knows KEY can make such a file: restore only what you know the "
+			"origin of. Old backups keep old values: rotate what must not be read any "
+			"more.",
+		.example = "mayfly backup /backup/mayfly-today --to mayfly-backup-...",
+		.run = backup_run },
+	{ .name = "restore",
+		.summary = "make the store of a backup",
+		.words = "FILE",
+		.words_min = 1,
+		.words_max = 1,
+		.kinds = { WORD_FILE },
+		.options = restore_options,
+		.section = SECTION_STORE,
+		.description =
+			"On a host without a store, as after `apt install`. Asks for the recovery "
+			"key of the backup and reads all of FILE before anything is changed. The "
+			"store gets a root key of its own; a new host key (or passphrase) and the "
+			"recovery key that you gave open it. Policy files are written where none "
+			"of that name is; environment and sets go to mayflyd.json where it names "
+			"none. The audit begins anew and says where the other one ended.\n\n"
+			"With --to-dir nothing of this is done: the current values become files "
+			"in a directory in memory, where the daemon is gone and they are needed "
+			"now.",
+		.example = "mayfly restore /backup/mayfly-2026-01-31\n"
+			   "mayfly restore /backup/mayfly-2026-01-31 --to-dir /dev/shm/restored",
+		.run = restore_run },
 	{ .name = "put",
 		.summary = "store a value under a new name",
 		.words = "SET/NAME",
@@ -437,6 +544,31 @@ static const struct verb verbs[] = {
 		.example = "mayfly rollback prod/db-password --wait\n"
 			   "mayfly rollback prod/db-password --apply ./alter-user.sh",
 		.run = rollback_run },
+	{ .name = "import",
+		.summary = "store the values of a .env file, of JSON or of a directory",
+		.words = "FILE",
+		.words_min = 1,
+		.words_max = 1,
+		.kinds = { WORD_FILE },
+		.options = import_options,
+		.section = SECTION_SECRETS,
+		.description =
+			"A .env file is read by the rules of Docker Compose: comments, quotes, "
+			"escapes, variables of earlier lines. A variable that the file does not "
+			"set is an error: Compose would look into its environment, which this "
+			"does not. Of JSON one object is read; objects in it become SET/OUTER/"
+			"INNER. Of a directory every file is a value, as for put, but hidden ones."
+			"\n\n"
+			"Names stay as they are. All is read and compared before anything is "
+			"stored: with one mistake, or one other value under a name, nothing is. "
+			"What is there already is left as it is.\n\n"
+			"Ends with the list of plain text that still lies about: FILE, and files "
+			"beside it that one of the values stands in.",
+		.example = "mayfly import .env --set dev --dry-run\n"
+			   "mayfly import .env --set prod --only DB_PASSWORD --only API_KEY\n"
+			   "mayfly import secrets.json --set prod\n"
+			   "mayfly import ./secrets --set prod",
+		.run = import_run },
 	{ .name = "list",
 		.alias = "ls",
 		.summary = "the names of secrets",

@@ -336,8 +336,8 @@ static void on_lease_event(
 	if (event == LEASE_EVENT_PRESENT)
 		rotations_on_release(&service->broker.rotations, lease);
 	else if (event == LEASE_EVENT_ENDED && lease->holder.id && !lease_is_alive(lease))
-		rotations_on_unwell(&service->broker.rotations, lease->engine, lease->holder.id,
-			"has ended");
+		rotations_on_unwell(
+			&service->broker.rotations, lease->engine, lease->holder.id, "has ended");
 }
 
 static bool is_watched(void *data, const struct lease *lease)

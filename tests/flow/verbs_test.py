@@ -18,6 +18,10 @@ WIDTH = 80
 # What needs an engine, or the rest of this file does in tests of their own.
 ELSEWHERE = {
     "explain",
+    "backup",
+    "restore",
+    "key backup",
+    "import",
     "compose",
     "compose convert",
     "unlock",

@@ -1,7 +1,7 @@
 /* Names that people and programs type: references, paths of files, recovery keys, volume options.
  */
 #include "daemon/broker/policy/policy.h"
-#include "daemon/broker/store/recovery_text.h"
+#include "proto/recovery_text.h"
 #include "proto/secret_name.h"
 #include "tests/fuzz/fuzz.h"
 

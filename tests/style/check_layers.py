@@ -16,6 +16,7 @@ BROKER_RANKS = {
     "daemon/broker/lease": 7,
     "daemon/broker/policy": 5,
     "daemon/broker/provider": 6,
+    "daemon/broker/backup": 6,
     "daemon/broker/delivery": 5,
     "daemon/broker/store": 5,
     "daemon/broker/store/sqlite": 4,

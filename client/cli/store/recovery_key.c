@@ -3,7 +3,9 @@
 #include "client/cli/command_line/arguments.h"
 #include "client/cli/terminal/print.h"
 #include "client/cli/value/value.h"
+#include "proto/backup_key.h"
 #include "proto/cleanup.h"
+#include "proto/recovery_text.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -65,6 +67,20 @@ static int write_file(
 	return 0;
 }
 
+/* What follows from the key and is no secret; scripts need it where the key must not be. */
+static void tell_backup_key(const struct secret *text)
+{
+	AUTO_SECRET key = { 0 }, secret_key = { 0 };
+	unsigned char public_key[BACKUP_KEY_BYTES];
+	char shown[BACKUP_KEY_TEXT_SIZE];
+
+	if (recovery_text_read(text, &key, NULL) < 0 ||
+		backup_key_derive(&key, public_key, &secret_key, NULL) < 0)
+		return;
+	backup_key_write(public_key, shown);
+	say_aside("Backups that this recovery key reads:\n  mayfly backup FILE --to %s\n", shown);
+}
+
 int recovery_key_hand_over(struct cli *cli, struct recovery_key *key, struct mayfly_error *err)
 {
 	AUTO_SECRET text = { 0 };
@@ -74,6 +90,7 @@ int recovery_key_hand_over(struct cli *cli, struct recovery_key *key, struct may
 		return error_within(err, "read the recovery key");
 	while (text.length > 0 && text.bytes[text.length - 1] == '\n')
 		secret_shorten(&text, text.length - 1);
+	tell_backup_key(&text);
 	if (key->file >= 0 && write_file(key, &text, err) == 0)
 		return 0;
 	if (key->file >= 0)

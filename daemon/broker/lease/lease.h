@@ -159,15 +159,13 @@ void lease_arm_decoy(struct lease *lease,
 /* The runtime is about to start container ID with this delivery, as UID and GID (inside). */
 void lease_on_bundle(struct lease *lease, const char *id, uint32_t uid, uint32_t gid);
 
-/* The engine says that a container that uses the volume has started (or, after a reconnect, that it
- * runs). */
+/* A container that uses the volume has started, or, after a reconnect, runs: its engine says so. */
 void lease_on_start(struct lease *lease, const struct container_facts *facts);
 
 /* Somebody opens a file of it. */
 void lease_on_open(struct lease *lease, struct opener *opener);
 
-/* Ends it: denies who waits, wipes, leaves the host path. REASON is for audit and explain. Twice is
- * fine. */
+/* Denies who waits, wipes, leaves the host path. REASON: for audit and explain. Twice is fine. */
 void lease_end(struct lease *lease, const char *reason);
 
 /* Its container has ended. */

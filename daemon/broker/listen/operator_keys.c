@@ -1,11 +1,14 @@
-/* The store's keys: init, unlock, lock, slots, rotation. */
+/* The store as a whole: init, backup, restore, unlock, lock; its keys: slots, rotation. */
 #include "daemon/broker/listen/operator_socket.h"
 
+#include "daemon/broker/backup/backup.h"
 #include "daemon/broker/request/upkeep.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -135,6 +138,157 @@ void on_init(struct operator_job *job)
 		job_fail(job, OPERATOR_ERROR("Invalid"), "unlock by host_key or passphrase");
 		job_finish(job);
 	}
+}
+
+/* What restoring tells the audit and the caller. */
+struct restored {
+	struct backup_info info;
+	struct backup_counts counts;
+};
+
+static void run_restore(struct operator_job *job)
+{
+	struct broker *broker = job->broker;
+	struct restored *restored = job->extra;
+	AUTO_SECRET audit_key = { 0 };
+	AUTO_SECRET host_key = { 0 };
+	struct mayfly_error err;
+	struct restore_wish wish = { .recovery_text = &job->input, .audit_key = &audit_key };
+	int r;
+
+	if (job->second_input.length > 0)
+		wish.passphrase = &job->second_input;
+	else if (read_host_key(job, &host_key))
+		wish.host_key = &host_key;
+	else
+		return;
+	r = audit_first_key(broker->audit, &audit_key, &err);
+	if (r == 0)
+		r = backup_restore(broker->store, broker->arena,
+			job_descriptor(job, "file_fd", false), &wish, &restored->info,
+			&restored->counts, &err);
+	if (r == 0)
+		r = audit_first_key_sealed(broker->audit, &err);
+	if (r == -EEXIST)
+		job_fail(job, OPERATOR_ERROR("AlreadyInitialised"), "%s", err.text);
+	else if (r < 0)
+		job_fail_store(job, r, &err);
+}
+
+static void done_restore(struct operator_job *job)
+{
+	struct restored *restored = job->extra;
+	const struct backup_info *info = &restored->info;
+	char made[32], mac[2 * sizeof info->audit_mac + 1], store[2 * sizeof info->store + 1];
+	json_t *record;
+
+	done_waking(job);
+	if (job->error)
+		return;
+	time_text(made, info->made_unix_s);
+	(void)sodium_bin2hex(mac, sizeof mac, info->audit_mac, sizeof info->audit_mac);
+	(void)sodium_bin2hex(store, sizeof store, info->store, sizeof info->store);
+	/* Where the other chain ended: who has its files can prove them against this. */
+	record = job_record(job, "restored");
+	(void)json_object_update_new(
+		record, json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:I}", "decision", "done",
+				"from_store", store, "from_host", info->host, "made", made,
+				"audit_seq", (json_int_t)info->audit_seq, "audit_mac", mac,
+				"secrets", (json_int_t)restored->counts.secrets));
+	broker_audit(job->broker, record);
+	job->reply = json_pack("{s:I, s:I, s:s, s:s, s:I, s:s}", "secrets",
+		(json_int_t)restored->counts.secrets, "versions",
+		(json_int_t)restored->counts.versions, "made", made, "host", info->host,
+		"audit_seq", (json_int_t)info->audit_seq, "audit_head", mac);
+}
+
+void on_restore(struct operator_job *job)
+{
+	const char *unlock = job_optional_text(job, "unlock");
+	const enum slot_kind kind = unlock ? kind_of(unlock) : SLOT_HOST_KEY;
+
+	job->run = run_restore;
+	job->done = done_restore;
+	job->extra = calloc(1, sizeof(struct restored));
+	job->record = job_record(job, "restore");
+	if (store_state(job->broker->store, NULL) != STORE_UNINITIALISED)
+		job_fail(job, OPERATOR_ERROR("AlreadyInitialised"), "there is a store already");
+	else if (kind != SLOT_HOST_KEY && kind != SLOT_PASSPHRASE)
+		job_fail(job, OPERATOR_ERROR("Invalid"), "unlock by host_key or passphrase");
+	else if (!job->extra)
+		job_fail(job, OPERATOR_ERROR("Failed"), "out of memory");
+	else if (job_descriptor(job, "file_fd", false) >= 0 &&
+		 job_secret(job, "recovery_fd", MAYFLY_PASSPHRASE_MAX_BYTES, &job->input) &&
+		 (kind == SLOT_HOST_KEY ||
+			 job_secret(job, "passphrase_fd", MAYFLY_PASSPHRASE_MAX_BYTES,
+				 &job->second_input))) {
+		if (kind == SLOT_HOST_KEY)
+			broker_want_host_key(job->broker, on_host_key, job);
+		else
+			job_start(job);
+		return;
+	}
+	job_finish(job);
+}
+
+struct backup_wish {
+	unsigned char public_key[BACKUP_KEY_BYTES];
+	char environment[MAYFLY_SET_NAME_MAX + 1];
+};
+
+static void run_backup(struct operator_job *job)
+{
+	const struct backup_wish *wish = job->extra;
+	MAYFLY_CLEANUP(damaged_names_done) struct damaged_names damaged = { 0 };
+	const struct backup_source source = { .root = job->broker->root,
+		.environment = wish->environment[0] ? wish->environment : NULL,
+		.arena = job->broker->arena,
+		.store = job->broker->store,
+		.audit = job->broker->audit };
+	struct backup_counts counts;
+	struct mayfly_error err;
+	json_t *names;
+	const int r = backup_make(&source, job_descriptor(job, "file_fd", false), wish->public_key,
+		&counts, &damaged, &err);
+
+	if (r < 0) {
+		job_fail_store(job, r, &err);
+		return;
+	}
+	names = json_array();
+	for (size_t i = 0; i < damaged.count; i++)
+		(void)json_array_append_new(names, json_string(damaged.names[i]));
+	job->reply = json_pack("{s:I, s:I, s:I, s:o}", "files", (json_int_t)counts.files, "secrets",
+		(json_int_t)counts.secrets, "versions", (json_int_t)counts.versions, "damaged",
+		names);
+}
+
+void on_backup(struct operator_job *job)
+{
+	struct backup_wish *wish = calloc(1, sizeof *wish);
+	const char *environment = job->broker->config->environment;
+	struct mayfly_error err;
+	const char *key;
+
+	job->run = run_backup;
+	job->extra = wish;
+	job->record = job_record(job, "backup");
+	if (!wish || !job_text(job, "key", &key) || job_descriptor(job, "file_fd", false) < 0) {
+		if (!wish)
+			job_fail(job, OPERATOR_ERROR("Failed"), "out of memory");
+		job_finish(job);
+		return;
+	}
+	if (backup_key_read(key, wish->public_key, &err) < 0) {
+		job_fail(job, OPERATOR_ERROR("Invalid"), "%s", err.text);
+		job_finish(job);
+		return;
+	}
+	/* For whom: a key that nobody knows is seen here. */
+	(void)json_object_set_new(job->record, "to", json_string(key));
+	(void)snprintf(
+		wish->environment, sizeof wish->environment, "%s", environment ? environment : "");
+	job_start(job);
 }
 
 static bool is_given(const struct operator_job *job, const char *name)

@@ -28,6 +28,8 @@ static const struct {
 	operator_method *run;
 } methods[] = {
 	{ "Init", on_init },
+	{ "Backup", on_backup },
+	{ "Restore", on_restore },
 	{ "Unlock", on_unlock },
 	{ "Lock", on_lock },
 	{ "ListSlots", on_list_slots },

@@ -97,8 +97,8 @@ json_t *job_record(const struct operator_job *job, const char *action);
 json_t *job_secret_record(const struct operator_job *job, const char *action);
 
 /* One row for each method; see operator_*.c. */
-operator_method on_init, on_unlock, on_lock, on_list_slots, on_add_slot, on_remove_slot,
-	on_rotate_key;
+operator_method on_init, on_backup, on_restore, on_unlock, on_lock, on_list_slots, on_add_slot,
+	on_remove_slot, on_rotate_key;
 operator_method on_put, on_generate, on_list, on_show, on_history, on_verify, on_reveal, on_remove,
 	on_undelete, on_keep;
 operator_method on_prepare, on_discard, on_read_prepared, on_rotate, on_confirm_rollback;

@@ -42,6 +42,7 @@
 #include <stdint.h>
 
 struct store;
+struct store_filling;
 
 enum store_state { STORE_UNINITIALISED = 1, STORE_LOCKED, STORE_UNLOCKED, STORE_DAMAGED };
 enum slot_kind { SLOT_INVALID = 0, SLOT_HOST_KEY, SLOT_PASSPHRASE, SLOT_RECOVERY };
@@ -86,13 +87,18 @@ void store_close(struct store *store); /* wipes the keys; NULL is fine */
 enum store_state store_state(struct store *store, const char **ret_detail);
 
 struct store_init_args {
-	const struct secret *host_key;	 /* HOST_KEY_BYTES, or NULL */
-	const struct secret *passphrase; /* or NULL; exactly one of the two */
-	const struct secret *audit_key;	 /* the audit chain's first key, kept sealed inside */
+	const struct secret *host_key;	    /* HOST_KEY_BYTES, or NULL */
+	const struct secret *passphrase;    /* or NULL; exactly one of the two */
+	const struct secret *audit_key;	    /* the audit chain's first key, kept sealed inside */
+	const struct secret *recovery_text; /* as typed, that is to open it; NULL: one is made */
+	/* Puts secrets into it before it is there (store_backup.h); NULL: none. */
+	int (*fill)(struct store_filling *filling, void *data, struct mayfly_error *err);
+	void *fill_data;
 };
 
 /* Creates the store: temporary file, fsync, rename, fsync of the directory. It is unlocked
- * afterwards. *RET_RECOVERY_TEXT gets the recovery key as text; it is shown once and not kept.
+ * afterwards. *RET_RECOVERY_TEXT gets the recovery key that was made as text; it is shown once and
+ * not kept.
  * -EEXIST: there is one. */
 int store_init(struct store *store, const struct store_init_args *args,
 	struct secret *ret_recovery_text, struct mayfly_error *err);

@@ -102,6 +102,22 @@ int unlocked_new(struct arena *arena, const struct store_identity *identity,
 
 int64_t now_unix_s(void);
 
+/* A head for REFERENCE without versions. -EDQUOT, -EOVERFLOW. */
+int head_start(const struct vault *vault, struct ledger *ledger,
+	const struct secret_reference *reference, struct head *head, struct mayfly_error *err);
+/* Version NUMBER of a value of BYTES, with a key of its own. */
+void version_make(struct version *version, uint32_t number, size_t bytes, int64_t created_unix_s);
+
+/* A store that is being made and filled, in its one transaction. */
+struct store_filling {
+	const struct vault *vault;
+	struct ledger *ledger;
+	struct head *head; /* of the secret whose versions come in */
+};
+
+/* Writes the last secret's head. */
+int store_fill_end(struct store_filling *filling, struct mayfly_error *err);
+
 /* A slot that is being made, and its slot key. */
 struct new_slot {
 	struct slot_row row;

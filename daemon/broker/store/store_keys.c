@@ -1,6 +1,6 @@
 #include "daemon/broker/store/store_keys.h"
 
-#include "daemon/broker/store/recovery_text.h"
+#include "proto/recovery_text.h"
 
 #include <assert.h>
 #include <errno.h>

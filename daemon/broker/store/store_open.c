@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -180,6 +181,18 @@ static int store_new(const char *directory, struct arena *arena, struct store **
 	return 0;
 }
 
+/* What a broker that was killed while it made a backup has left: as sealed as the store, but nobody
+ * would look for it. */
+static void remove_copy(const char *directory)
+{
+	AUTO_FREE char *path = NULL;
+
+	if (asprintf(&path, "%s/store.db" DB_COPY_SUFFIX, directory) < 0)
+		path = NULL;
+	else
+		(void)unlink(path); /* the next copy, or start, tries again */
+}
+
 int store_open(const char *directory, struct arena *arena, struct store **ret_store,
 	struct mayfly_error *err)
 {
@@ -189,6 +202,7 @@ int store_open(const char *directory, struct arena *arena, struct store **ret_st
 	/* Chooses the fastest code for this processor; safe to repeat. */
 	if (sodium_init() < 0 || store_new(directory, arena, &store) < 0)
 		return error_errno(err, -ENOMEM, "open the store");
+	remove_copy(directory);
 	r = attach(store, &store->damage);
 	if (r == -ENOENT)
 		store->damage = (struct mayfly_error){ 0 };
@@ -228,7 +242,7 @@ enum store_state store_state(struct store *store, const char **ret_detail)
 
 /* What store_init() has ready when it begins to write. */
 struct first_rows {
-	const struct secret *audit_key;
+	const struct store_init_args *args;
 	struct secret memory; /* a struct unlocked */
 	struct new_slot daily;
 	struct new_slot recovery;
@@ -245,16 +259,21 @@ static int write_first_rows(struct db *db, void *context, struct mayfly_error *e
 {
 	struct first_rows *first = context;
 	struct unlocked *unlocked = (struct unlocked *)(void *)first->memory.bytes;
-	const struct vault vault = { .db = db, .keys = &unlocked->keys };
+	const struct vault vault = { .db = db,
+		.keys = &unlocked->keys,
+		.plain = unlocked->plain,
+		.arena = first->memory.arena };
 	struct ledger ledger = { .next_head_id = 1 };
+	struct store_filling filling = { &vault, &ledger, &unlocked->head };
+	const struct secret *key = first->args->audit_key;
 	unsigned char audit_key[AUDIT_KEY_MAX + SEAL_OVERHEAD];
 	AUTO_STATEMENT *insert = db_statement(db, STORE_INSERT);
 	int r;
 
-	audit_key_seal(&unlocked->keys, first->audit_key, audit_key);
+	audit_key_seal(&unlocked->keys, key, audit_key);
 	bind_bytes(insert, 1, unlocked->keys.identity.uuid, STORE_UUID_BYTES);
 	bind_number(insert, 2, unlocked->keys.identity.generation);
-	bind_bytes(insert, 3, audit_key, first->audit_key->length + SEAL_OVERHEAD);
+	bind_bytes(insert, 3, audit_key, key->length + SEAL_OVERHEAD);
 	r = db_run(db, insert, "write which store it is", err);
 	if (r < 0)
 		return r;
@@ -262,6 +281,12 @@ static int write_first_rows(struct db *db, void *context, struct mayfly_error *e
 	if (r < 0)
 		return r;
 	r = new_slot_insert(&vault, &ledger, &first->recovery, err);
+	if (r < 0)
+		return r;
+	r = first->args->fill ? first->args->fill(&filling, first->args->fill_data, err) : 0;
+	if (r < 0)
+		return r;
+	r = store_fill_end(&filling, err);
 	if (r < 0)
 		return r;
 	return ledger_save(&vault, &ledger, err);
@@ -286,6 +311,9 @@ static int prepare_first_rows(struct store *store, const struct store_init_args 
 		args->host_key ? args->host_key : args->passphrase, &first->daily, err);
 	if (r < 0)
 		return r;
+	if (args->recovery_text)
+		return new_slot_make(store, &identity, SLOT_RECOVERY, args->recovery_text,
+			&first->recovery, err);
 	return new_slot_make_recovery(store, &identity, &first->recovery, recovery_text, err);
 }
 
@@ -313,7 +341,7 @@ static int check_init(
 int store_init(struct store *store, const struct store_init_args *args,
 	struct secret *ret_recovery_text, struct mayfly_error *err)
 {
-	MAYFLY_CLEANUP(first_rows_done) struct first_rows first = { .audit_key = args->audit_key };
+	MAYFLY_CLEANUP(first_rows_done) struct first_rows first = { .args = args };
 	AUTO_SECRET recovery_text = { 0 };
 	int r;
 
@@ -324,11 +352,14 @@ int store_init(struct store *store, const struct store_init_args *args,
 	if (r < 0)
 		return r;
 
-	AUTO_HELD *held = mutex_hold(&store->mutex);
-	r = require_uninitialised(store, err);
+	/* Without the mutex, which others do not wait for so long: db_create() lets one at a time
+	 * make the file, and only where there is none. */
+	r = db_create(store->directory, &store_format, write_first_rows, &first, err);
 	if (r < 0)
 		return r;
-	r = db_create(store->directory, &store_format, write_first_rows, &first, err);
+
+	AUTO_HELD *held = mutex_hold(&store->mutex);
+	r = require_uninitialised(store, err);
 	if (r < 0)
 		return r;
 	r = attach(store, err);

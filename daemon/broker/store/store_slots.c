@@ -1,6 +1,6 @@
 #include "daemon/broker/store/store_internal.h"
 
-#include "daemon/broker/store/recovery_text.h"
+#include "proto/recovery_text.h"
 
 #include <errno.h>
 #include <sodium.h>

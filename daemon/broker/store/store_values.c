@@ -120,6 +120,14 @@ int destroy_oldest(const struct vault *vault, struct ledger *ledger, struct head
 	return 0;
 }
 
+void version_make(struct version *version, uint32_t number, size_t bytes, int64_t created_unix_s)
+{
+	version->number = number;
+	version->bytes = (uint32_t)bytes;
+	version->created_unix_s = created_unix_s;
+	randombytes_buf(version->key, sizeof version->key);
+}
+
 int append_version(const struct vault *vault, struct ledger *ledger, struct head *head,
 	const struct secret *value, struct mayfly_error *err)
 {
@@ -130,18 +138,14 @@ int append_version(const struct vault *vault, struct ledger *ledger, struct head
 		return error_set(err, -EOVERFLOW, "%s/%s has had %u versions: purge it",
 			head->row.set, head->name, head->next - 1);
 	head->version_count++;
-	version->number = head->next++;
-	version->bytes = (uint32_t)value->length;
-	version->created_unix_s = now_unix_s();
-	randombytes_buf(version->key, sizeof version->key);
+	version_make(version, head->next++, value->length, now_unix_s());
 	head->current = version->number;
 	head->changed_unix_s = version->created_unix_s;
 	ledger->values++;
 	return value_insert(vault, head, version, value, err);
 }
 
-/* A head for REFERENCE without versions. */
-static int start_head(const struct vault *vault, struct ledger *ledger,
+int head_start(const struct vault *vault, struct ledger *ledger,
 	const struct secret_reference *reference, struct head *head, struct mayfly_error *err)
 {
 	if (ledger->heads >= SECRETS_MAX)
@@ -176,7 +180,7 @@ static int put_version(const struct vault *vault, const struct secret_reference 
 	if (r < 0)
 		return r;
 	if (is_new) {
-		r = start_head(vault, &ledger, reference, head, err);
+		r = head_start(vault, &ledger, reference, head, err);
 		if (r < 0)
 			return r;
 	}

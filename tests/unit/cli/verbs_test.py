@@ -128,7 +128,8 @@ ROWS = [
 ]
 VALUE = b"canary-value-4711"
 # Driven in the other test programs of this folder.
-ELSEWHERE = {"init", "key rotate", "set create", "allow", "forbid", "compose", "compose convert", "reveal"}
+# Backups and imports need a broker that keeps values: tests/flow/backup_test.py, import_test.py.
+ELSEWHERE = {"backup", "restore", "key backup", "import", "init", "key rotate", "set create", "allow", "forbid", "compose", "compose convert", "reveal"}
 
 
 def check_row(verb, words, answers, called, shows, status, as_json):

@@ -87,5 +87,18 @@ uint64_t db_changes(const struct db *db);
  * not work (a full disk), it is tried again after the next commit and when the file is closed. */
 void db_forget_deleted(struct db *db);
 
+/* A copy of the whole file beside it, under a name of its own, with what others write meanwhile,
+ * too: as it is when the last step is done. Nothing of an earlier copy is kept. */
+struct db_copy;
+int db_copy_new(
+	struct db *db, const char *directory, struct db_copy **ret_copy, struct mayfly_error *err);
+/* Copies at most PAGES: 1 when there are more, 0. The caller keeps others from DB. */
+int db_copy_step(struct db_copy *copy, int pages, struct mayfly_error *err);
+/* Opens what COPY, which is finished, has copied. Its file has no name any more. */
+int db_copy_open(struct db_copy *copy, struct db **ret_db, struct mayfly_error *err);
+void db_copy_free_p(struct db_copy **copy); /* NULL is fine; removes the file */
+/* Behind the name of the file; a process that is killed leaves it. */
+#define DB_COPY_SUFFIX ".copy"
+
 /* SQLite's own check of all pages and indexes. -EUCLEAN with the first finding. */
 int db_check(struct db *db, struct mayfly_error *err);

@@ -503,3 +503,97 @@ int db_create(const char *directory, const struct db_format *format,
 	}
 	return r;
 }
+
+struct db_copy {
+	struct db *from, *to;
+	sqlite3_backup *backup;
+};
+
+/* No more of the copy's file than its descriptor; what cannot be removed is removed by the next. */
+static void unlink_copy(const struct db *db)
+{
+	(void)unlink(db->path);
+	(void)unlink_logs(db->path, NULL);
+}
+
+void db_copy_free_p(struct db_copy **copy)
+{
+	if (!*copy)
+		return;
+	/* Its result is that of the last step. */
+	(void)sqlite3_backup_finish((*copy)->backup);
+	if ((*copy)->to)
+		unlink_copy((*copy)->to);
+	db_close((*copy)->to);
+	free(*copy);
+	*copy = NULL;
+}
+
+/* An empty file that is neither logged nor synced: a copy does not outlive us. */
+static int begin_copy(struct db_copy *copy, struct mayfly_error *err)
+{
+	struct db *to = copy->to;
+	int r;
+
+	unlink_copy(to);
+	r = make_private_file(to->path, err);
+	if (r == 0)
+		r = connect_to(to, to->path, SQLITE_OPEN_READWRITE, NULL, err);
+	if (r == 0)
+		r = db_set(to, "journal_mode = OFF", "off", err);
+	if (r == 0)
+		r = db_set(to, "synchronous = OFF", NULL, err);
+	if (r < 0)
+		return r;
+	copy->backup = sqlite3_backup_init(to->handle, "main", copy->from->handle, "main");
+	return copy->backup ? 0 : db_failed(to, sqlite3_errcode(to->handle), "copy", err);
+}
+
+int db_copy_new(
+	struct db *db, const char *directory, struct db_copy **ret_copy, struct mayfly_error *err)
+{
+	MAYFLY_CLEANUP(db_copy_free_p) struct db_copy *copy = calloc(1, sizeof *copy);
+	int r;
+
+	if (!copy)
+		return error_errno(err, -ENOMEM, "copy '%s'", db->path);
+	copy->from = db;
+	r = db_new(directory, DB_COPY_SUFFIX, db->format, &copy->to, err);
+	if (r == 0)
+		r = begin_copy(copy, err);
+	if (r == 0)
+		*ret_copy = ptr_take(&copy);
+	return r;
+}
+
+int db_copy_step(struct db_copy *copy, int pages, struct mayfly_error *err)
+{
+	const int result = sqlite3_backup_step(copy->backup, pages);
+
+	if (result == SQLITE_OK)
+		return 1;
+	return result == SQLITE_DONE ? 0 : db_failed(copy->to, result, "copy", err);
+}
+
+int db_copy_open(struct db_copy *copy, struct db **ret_db, struct mayfly_error *err)
+{
+	struct db *db = copy->to;
+	const int result = sqlite3_backup_finish(ptr_take(&copy->backup));
+	int r;
+
+	if (result != SQLITE_OK)
+		return db_failed(db, result, "copy", err);
+	disconnect(db);
+	r = connect_to(db, db->path, SQLITE_OPEN_READWRITE, NULL, err);
+	if (r == 0)
+		r = configure(db, err);
+	/* The file that it was copied from has a log beside it; this one will lose its name. */
+	if (r == 0)
+		r = db_set(db, "journal_mode = MEMORY", "memory", err);
+	if (r == 0)
+		r = prepare_statements(db, err);
+	unlink_copy(db);
+	if (r == 0)
+		*ret_db = ptr_take(&copy->to);
+	return r;
+}

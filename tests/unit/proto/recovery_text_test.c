@@ -1,4 +1,4 @@
-#include "daemon/broker/store/recovery_text.h"
+#include "proto/recovery_text.h"
 
 #include "proto/cleanup.h"
 #include "unit_test.h"

@@ -78,6 +78,36 @@ START_TEST(reconnecting_fills_no_bucket)
 }
 END_TEST
 
+START_TEST(what_was_dear_is_paid_for_afterwards)
+{
+	struct fair_shares *shares = fair_shares_new();
+	struct fair_share *share = fair_share_join(shares, 7, &limits, 0);
+
+	ck_assert_uint_eq(fair_share_take(share, &limits, 0), 0);
+	fair_share_owe(share, 29);
+	/* It had 20, and has taken 30. */
+	ck_assert_uint_eq(fair_share_take(share, &limits, 0), 1101);
+	ck_assert_uint_eq(fair_share_take(share, &limits, 1050), 51);
+	ck_assert_uint_eq(take_all(share, &limits, 1105), 1);
+	fair_shares_free(shares);
+}
+END_TEST
+
+START_TEST(one_turn_each)
+{
+	struct fair_shares *shares = fair_shares_new();
+	struct fair_share *loud = fair_share_join(shares, 7, &limits, 0);
+	struct fair_share *quiet = fair_share_join(shares, 8, &limits, 0);
+
+	ck_assert(fair_share_turn(loud, 1));
+	ck_assert(!fair_share_turn(loud, 1));
+	ck_assert(fair_share_turn(quiet, 1));
+	ck_assert(fair_share_turn(loud, 2));
+	ck_assert(!fair_share_turn(loud, 2));
+	fair_shares_free(shares);
+}
+END_TEST
+
 START_TEST(a_wait_that_is_over_makes_room_for_another)
 {
 	struct fair_shares *shares = fair_shares_new();
@@ -136,6 +166,8 @@ static void add(TCase *cases)
 	tcase_add_test(cases, a_burst_and_then_a_steady_rate);
 	tcase_add_test(cases, one_that_floods_leaves_the_others_what_is_theirs);
 	tcase_add_test(cases, reconnecting_fills_no_bucket);
+	tcase_add_test(cases, what_was_dear_is_paid_for_afterwards);
+	tcase_add_test(cases, one_turn_each);
 	tcase_add_test(cases, a_wait_that_is_over_makes_room_for_another);
 	tcase_add_test(cases, other_limits_count_at_once);
 	tcase_add_test(cases, who_is_gone_is_forgotten);

@@ -148,6 +148,15 @@ class Delivery(RequestCase):
         with self.assertRaises(PermissionError):
             pathlib.Path(root).read_text()
 
+    def test_whoever_joins_its_pid_namespace_later_reads_nothing(self):
+        self.start()
+        self.delivered("web")
+        self.engine.container("--name", "joiner", "--pid", "container:web", IMAGE, "sleep", "600")
+        wait_for(lambda: self.actions("web", "guard"), "every open is asked for")
+        result = self.engine.docker("exec", "joiner", "cat", "/proc/1/root/run/secrets/db-password", check=False)
+        self.assertIn("not permitted", result.stderr, result)
+        self.assertEqual(self.read("web", "/run/secrets/db-password"), "hunter2-hunter2")
+
     def test_it_is_wiped_when_the_container_stops(self):
         self.start()
         self.delivered("web")

@@ -363,6 +363,28 @@ class Identity(RequestCase):
         self.assertEqual(self.ask("web", "Nothing")["error"], "org.varlink.service.MethodNotFound")
 
 
+class Remapped(RequestCase):
+    """Root in these containers is another user of the host: Mayfly can make no directory of theirs."""
+
+    plugin = harness.plugin_name("remapped")
+    remapped = True
+
+    def test_a_missing_target_is_told_with_what_to_do(self):
+        self.start()
+        reply = self.refused(self.ask("web"), "NoTarget", "cannot be made")
+        self.assertIn("volumes: [", reply["advice"])
+        self.assertIn("make the directory in the image", reply["advice"])
+
+    def test_a_target_that_is_there_is_used_and_its_owner_is_the_containers(self):
+        self.start("web", "-u", "1000")
+        self.engine.docker("exec", "-u", "0", "web", "mkdir", "-p", "/run/secrets")
+        self.mayfly.policy(grant("web", {"container.name": "web"}, {"name": "db-password", "uid": 1000, "gid": 0}))
+        self.delivered("web")
+        self.assertEqual(self.read("web", "/run/secrets/db-password"), "hunter2-hunter2")
+        status = os.stat(f"/proc/{self.engine.inspect('web', '.State.Pid')}/root/run/secrets/db-password")
+        self.assertEqual((status.st_uid, status.st_gid), (harness.REMAPPED_FROM + 1000, harness.REMAPPED_FROM))
+
+
 class Dying(RequestCase):
     def test_a_delivery_outlives_each_of_us(self):
         self.start()

@@ -321,7 +321,7 @@ class Identity(RequestCase):
         self.start()
         command = "call --parent-gone Request - >/tmp/reply 2>&1; until [ -s /tmp/reply ]; do sleep 0.1; done; cat /tmp/reply"
         text = self.engine.docker("exec", "web", "sh", "-c", command, timeout=30).stdout
-        if text == "(closed)\n" and self.wrapper:
+        if self.wrapper and text in ("(closed)\n", "write: Broken pipe\n"):
             return  # An older kernel has nothing to hold on to once it has gone: the connection is not taken.
         self.refused(json.loads(text), "NotAttested")
 

@@ -13,6 +13,7 @@
  * MAYFLY_SOCKET names another socket. Answers EchoRequired once. */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,6 +227,7 @@ int main(int argc, char **argv)
 	int fd;
 
 	(void)argc;
+	(void)signal(SIGPIPE, SIG_IGN);
 	argv = read_options(argv + 1, &options);
 	if (options.waits)
 		(void)getchar();

@@ -254,14 +254,14 @@ static json_t *event_frame(
 }
 
 /* The pid namespace that ENTRY joins has become a shared one: whose it is has other facts than it
- * was started with. At `create` already, which is some 100 ms before ENTRY can look around there.
+ * was started with, whether it has a volume of ours or has asked for itself. At `create` already, which is some 100 ms before ENTRY can look around there.
  */
 static void tell_joined(struct engine_session *session, struct container_entry *entry)
 {
 	struct container_entry *joined = container_table_joined_by(&session->table, entry);
 
 	if (!joined || container_entry_refresh(&session->table, joined, false) < 0 ||
-		!joined->record.uses_plugin || !container_runs(&joined->record, joined->id))
+		!container_runs(&joined->record, joined->id))
 		return;
 	(void)answers_tell(&session->answers,
 		json_pack("{s:s, s:s, s:i}", "type", "running", "id", joined->id, "pid",

@@ -71,17 +71,22 @@ static int on_make(const struct job *job, struct mounter_reply *reply, int *ret_
 	return 0;
 }
 
-static int on_mark(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+static int mark(const struct job *job, uint32_t group)
 {
 	int r;
 
-	(void)ret_fd;
-	job->delivery->group = job->request->group;
+	job->delivery->group = group;
 	r = guard_mark(job->mounter, job->delivery);
-	if (r < 0)
-		return reply_fail(reply, r, "mark the tmpfs");
-	job->delivery->is_marked = true;
-	return 0;
+	job->delivery->is_marked = job->delivery->is_marked || r == 0;
+	return r;
+}
+
+static int on_mark(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	const int r = mark(job, job->request->group);
+
+	(void)ret_fd;
+	return r < 0 ? reply_fail(reply, r, "mark the tmpfs") : 0;
 }
 
 static int on_unseal(const struct job *job, struct mounter_reply *reply, int *ret_fd)
@@ -108,7 +113,11 @@ static int on_retreat(const struct job *job, struct mounter_reply *reply, int *r
 	const bool keep_guard = (job->request->flags & MOUNTER_KEEP_GUARD) || delivery->target < 0;
 	int r = 0;
 
-	if (delivery->is_marked)
+	if (!delivery->is_marked && (job->request->flags & MOUNTER_KEEP_GUARD) &&
+		job->mounter->has.open_guard)
+		/* It was released without a guard, and gets one. */
+		r = mark(job, job->mounter->groups_count - 1);
+	else if (delivery->is_marked)
 		r = guard_retreat(job->mounter, delivery, !keep_guard);
 	if (r < 0)
 		return reply_fail(reply, r, "hand the marks over");

@@ -6,11 +6,14 @@
  *   --parent-gone   the process that has made the connection ends, a child goes on
  *   --unshare-mount, --unshare-pid   in a namespace of its own
  *   --repeat N      the last call N times; prints microseconds of each instead of replies
+ *   --pace N        waits N microseconds before each of them
+ *   --wait          begins when a line comes
  *   --cycle N       N times Request, then Release of what came; prints microseconds of each Request
  *   --idle N        opens N connections, prints "open", and holds them until its input ends
  * MAYFLY_SOCKET names another socket. Answers EchoRequired once. */
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,8 +28,8 @@
 #define MESSAGE_MAX 65536
 
 struct options {
-	int more, repeat, cycle, idle;
-	bool child_sends, parent_gone, unshare_mount, unshare_pid;
+	int more, repeat, pace, cycle, idle;
+	bool child_sends, parent_gone, unshare_mount, unshare_pid, waits;
 };
 
 static _Noreturn void fail(const char *what)
@@ -109,11 +112,14 @@ static double now_us(void)
 	return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
 }
 
-static void repeat(int fd, const char *method, const char *parameters, int times)
+static void repeat(
+	int fd, const char *method, const char *parameters, const struct options *options)
 {
-	for (int i = 0; i < times; i++) {
-		const double begun = now_us();
+	for (int i = 0; i < options->repeat; i++) {
+		double begun;
 
+		(void)usleep((useconds_t)options->pace);
+		begun = now_us();
 		(void)call(fd, method, parameters, false);
 		printf("%.1f\n", now_us() - begun);
 	}
@@ -157,7 +163,7 @@ static void run_calls(int fd, char **arguments, const struct options *options)
 		const bool is_last = !arguments[1];
 
 		if (is_last && options->repeat) {
-			repeat(fd, method, parameters, options->repeat);
+			repeat(fd, method, parameters, options);
 			continue;
 		}
 		printf("%s\n", call(fd, method, parameters, is_last && options->more));
@@ -194,6 +200,8 @@ static char **read_options(char **arguments, struct options *options)
 			options->more = atoi(*++arguments);
 		else if (strcmp(*arguments, "--repeat") == 0 && arguments[1])
 			options->repeat = atoi(*++arguments);
+		else if (strcmp(*arguments, "--pace") == 0 && arguments[1])
+			options->pace = atoi(*++arguments);
 		else if (strcmp(*arguments, "--cycle") == 0 && arguments[1])
 			options->cycle = atoi(*++arguments);
 		else if (strcmp(*arguments, "--idle") == 0 && arguments[1])
@@ -202,6 +210,8 @@ static char **read_options(char **arguments, struct options *options)
 			options->child_sends = true;
 		else if (strcmp(*arguments, "--parent-gone") == 0)
 			options->parent_gone = true;
+		else if (strcmp(*arguments, "--wait") == 0)
+			options->waits = true;
 		else if (strcmp(*arguments, "--unshare-mount") == 0)
 			options->unshare_mount = true;
 		else if (strcmp(*arguments, "--unshare-pid") == 0)
@@ -217,7 +227,10 @@ int main(int argc, char **argv)
 	int fd;
 
 	(void)argc;
+	(void)signal(SIGPIPE, SIG_IGN);
 	argv = read_options(argv + 1, &options);
+	if (options.waits)
+		(void)getchar();
 	if (options.unshare_mount && unshare(CLONE_NEWNS) != 0)
 		fail("unshare");
 	if (options.unshare_pid) {

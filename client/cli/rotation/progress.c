@@ -95,7 +95,9 @@ bool progress_on_event(json_t *event, void *data)
 	const char *kind = json_text(event, "event");
 
 	note(progress, kind, event);
-	if (progress->cli->json) {
+	if (progress->cli->json && progress->is_silent) {
+		(void)print_json(json_incref(event));
+	} else if (progress->cli->json) {
 		AUTO_FREE char *line = json_dumps(event, JSON_COMPACT | JSON_ENSURE_ASCII);
 
 		(void)fprintf(stdout, "%s\n", line ? line : "{}");

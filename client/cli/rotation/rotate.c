@@ -251,7 +251,9 @@ static int discard(struct cli *cli, struct mayfly_error *err)
 		r = operator_ask(cli, "Discard",
 			json_made(json_pack("{s:s}", "name", cli->arguments->words[i])), &reply,
 			err);
-		if (r == 0)
+		if (r == 0 && cli->json)
+			(void)print_json(ptr_take(&reply));
+		else if (r == 0)
 			say("%s: version %lld is discarded\n", cli->arguments->words[i],
 				(long long)json_number(reply, "version"));
 	}

@@ -210,6 +210,8 @@ static void on_guarded_again(struct delivery *delivery, int status, const char *
 		return;
 	if (status == 0) {
 		lease->keeps_guard = true;
+		if (lease->group == GUARD_NO_GROUP)
+			lease->group = guard_shared_group(lease->context->guard);
 		lease_save(lease);
 		lease_audit(lease, "guard", "granted",
 			"another container shares the pid namespace: every open is asked for");
@@ -232,16 +234,32 @@ static void on_located_again(struct delivery *delivery, int status, const char *
 		on_guarded_again(delivery, status, detail);
 }
 
+/* What a container has asked for itself has none yet, and may have the shared one. */
+static bool can_be_guarded(const struct lease *lease)
+{
+	return lease->group != GUARD_NO_GROUP ||
+	       (lease->mode == LEASE_AT_REQUEST && guard_is_available(lease->context->guard) &&
+		       (lease->context->mounter_abilities & MOUNTER_HAS_OPEN_GUARD));
+}
+
 void lease_guard_again(struct lease *lease)
 {
 	if (lease->state != LEASE_RELEASED || lease->is_waiting || lease->keeps_guard ||
-		lease->group == GUARD_NO_GROUP || !lease_keeps_guard(lease))
+		!can_be_guarded(lease) || !lease_keeps_guard(lease))
 		return;
 	lease->is_waiting = true;
 	/* Without a mounter: as in on_guarded_again(). */
 	if (delivery_locate(&lease->delivery, lease->init.pidfd, lease->holder.target,
 		    on_located_again) < 0)
 		lease->is_waiting = false;
+}
+
+void lease_on_joined(struct lease *lease, const struct container_facts *facts)
+{
+	if (facts->shares_pid_namespace && strcmp(lease_container_id(lease), facts->id) == 0) {
+		lease->is_joined = true;
+		lease_guard_again(lease);
+	}
 }
 
 /* Whoever cannot be in a candidate's cgroup would only wait for the deadline: the engine that

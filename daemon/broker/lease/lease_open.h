@@ -17,3 +17,7 @@ bool lease_keeps_guard(const struct lease *lease);
 
 /* Guards a released delivery again whose container has come to share its pid namespace since. */
 void lease_guard_again(struct lease *lease);
+
+/* FACTS are of a container that runs: if it is this lease's and another one has joined its pid
+ * namespace, every open is asked for from then on. */
+void lease_on_joined(struct lease *lease, const struct container_facts *facts);

@@ -87,6 +87,8 @@ static void on_attached(struct delivery *delivery, int status, const char *detai
 	lease_save_decision(lease, "granted", "released");
 	lease_answer_armed(lease, 0, "");
 	lease_forget_beginnings(lease);
+	/* Another container may have joined its pid namespace meanwhile. */
+	lease_guard_again(lease);
 	lease->context->on_event(lease->context, lease, LEASE_EVENT_PRESENT);
 	lease->context->on_ended(lease->context);
 }

@@ -473,10 +473,7 @@ void lease_keep_start(struct lease *lease, const struct container_facts *facts)
 
 void lease_on_start(struct lease *lease, const struct container_facts *facts)
 {
-	if (facts->shares_pid_namespace && strcmp(lease_container_id(lease), facts->id) == 0) {
-		lease->is_joined = true;
-		lease_guard_again(lease);
-	}
+	lease_on_joined(lease, facts);
 	if (lease->state > LEASE_STARTING || lease->state == LEASE_NEW)
 		return;
 	/* Another container has this delivery, as the runtime's own bundle says. */

@@ -33,15 +33,16 @@ struct container_connection {
 	struct attestation *attestation;
 	/* the call under way */
 	const struct container_method *method;
+	char *called; /* its name as it was called */
 	json_t *parameters;
 	bool wants_more;
 	struct container_request *request;
 	struct container_memory memory;
 	bool is_counted; /* among the share's waits */
 	uint64_t not_before_ms;
-	TAILQ_ENTRY(container_connection) delayed; /* while not_before_ms is set */
+	TAILQ_ENTRY(container_connection) delayed; /* until not_before_ms, or for its turn */
 	TAILQ_ENTRY(container_connection) watching;
-	bool is_delayed, is_watching;
+	bool is_delayed, is_in_turn, is_watching;
 };
 
 TAILQ_HEAD(container_connections, container_connection);
@@ -52,14 +53,19 @@ struct container_socket {
 	struct fair_shares *shares;
 	struct handle_group handles;
 	struct deadline tick; /* while calls are delayed */
-	bool has_unique_ids;  /* of processes */
-	struct container_connections delayed, watching;
+	uv_check_t turns;     /* each turn of the loop is one of everybody's */
+	uv_idle_t hurry;      /* while somebody waits for the next one */
+	uint64_t turn;
+	bool has_unique_ids; /* of processes */
+	struct container_connections delayed, in_turn, watching;
 };
 
-/* A row of the table of methods. The caller is attested when RUN is called. */
+/* A row of the table of methods. The caller is attested when RUN is called, unless it is for
+ * anybody. */
 struct container_method {
 	const char *name;
 	void (*run)(struct container_connection *connection);
+	bool is_for_anybody;
 };
 
 /* NULL when there is no such method. */

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMES_MAX MAYFLY_DELIVERY_MAX_FILES
+#define NAMES_MAX     MAYFLY_DELIVERY_MAX_FILES
+/* A decision is recorded, a delivery is made in a dozen steps: beside other requests, so many. */
+#define DECISION_COST 20
 
 static struct broker *broker_of(const struct container_connection *connection)
 {
@@ -72,6 +74,8 @@ static void on_answer(void *data, const struct container_answer *answer)
 	struct container_connection *connection = data;
 
 	connection->request = NULL;
+	if (answer->outcome != OUTCOME_PRESENT)
+		fair_share_owe(connection->share, DECISION_COST - 1);
 	switch (answer->outcome) {
 	case OUTCOME_DELIVERED:
 		container_reply(

@@ -49,9 +49,14 @@ void container_forget_call(struct container_connection *connection)
 		fair_share_wait_over(connection->share);
 	if (connection->is_delayed)
 		TAILQ_REMOVE(&connection->socket->delayed, connection, delayed);
+	if (connection->is_in_turn)
+		TAILQ_REMOVE(&connection->socket->in_turn, connection, delayed);
 	if (connection->is_watching)
 		TAILQ_REMOVE(&connection->socket->watching, connection, watching);
-	connection->is_counted = connection->is_delayed = connection->is_watching = false;
+	connection->is_counted = connection->is_delayed = connection->is_in_turn =
+		connection->is_watching = false;
+	free(connection->called);
+	connection->called = NULL;
 	json_decref(connection->parameters);
 	connection->parameters = NULL;
 	connection->method = NULL;
@@ -188,7 +193,9 @@ static void reply_again(struct container_connection *connection)
 
 static void run(struct container_connection *connection)
 {
-	if (!connection->socket->broker->is_adopted)
+	if (connection->method->is_for_anybody)
+		connection->method->run(connection);
+	else if (!connection->socket->broker->is_adopted)
 		container_fail(connection, CONTAINER_ERROR("NotYet"), "Mayfly is being started");
 	else if (!connection->who)
 		attest(connection);
@@ -196,6 +203,53 @@ static void run(struct container_connection *connection)
 		reply_again(connection);
 	else
 		connection->method->run(connection);
+}
+
+/* --- whose turn it is --- */
+
+static void on_hurry(uv_idle_t *hurry)
+{
+	/* That there is one keeps the loop from waiting. */
+	(void)hurry;
+}
+
+/* At once, unless its container has been answered in this turn of the loop already: then in the
+ * next one, beside what others have asked meanwhile. */
+static void run_in_turn(struct container_connection *connection)
+{
+	struct container_socket *socket = connection->socket;
+
+	if (TAILQ_EMPTY(&socket->in_turn) && fair_share_turn(connection->share, socket->turn)) {
+		run(connection);
+		return;
+	}
+	connection->is_in_turn = true;
+	TAILQ_INSERT_TAIL(&socket->in_turn, connection, delayed);
+	if (!socket->handles.is_ending)
+		(void)uv_idle_start(&socket->hurry, on_hurry);
+}
+
+/* After all that has arrived in this turn was looked at: the others, each at most once. */
+static void on_turn(uv_check_t *turns)
+{
+	struct container_socket *socket = container_of(turns, struct container_socket, turns);
+	struct container_connection *connection;
+	size_t count = 0;
+
+	socket->turn++;
+	TAILQ_FOREACH(connection, &socket->in_turn, delayed)
+	count++;
+	while (count-- > 0 && (connection = TAILQ_FIRST(&socket->in_turn))) {
+		TAILQ_REMOVE(&socket->in_turn, connection, delayed);
+		if (!fair_share_turn(connection->share, socket->turn)) {
+			TAILQ_INSERT_TAIL(&socket->in_turn, connection, delayed);
+			continue;
+		}
+		connection->is_in_turn = false;
+		run(connection);
+	}
+	if (TAILQ_EMPTY(&socket->in_turn))
+		(void)uv_idle_stop(&socket->hurry);
 }
 
 /* Those whose time has come, each at most once. */
@@ -215,14 +269,14 @@ static void on_tick(struct deadline *deadline)
 			continue;
 		}
 		connection->is_delayed = false;
-		run(connection);
+		run_in_turn(connection);
 	}
 	if (!TAILQ_EMPTY(&socket->delayed))
 		deadline_arm(&socket->tick, TICK_MS);
 }
 
 /* Who asks faster than its share is answered slower: it is not refused, and costs nobody else. */
-static void run_in_turn(struct container_connection *connection)
+static void run_in_time(struct container_connection *connection)
 {
 	struct container_socket *socket = connection->socket;
 	const struct fair_limits limits = container_limits(socket);
@@ -230,7 +284,7 @@ static void run_in_turn(struct container_connection *connection)
 	const uint64_t wait_ms = fair_share_take(connection->share, &limits, now);
 
 	if (wait_ms == 0) {
-		run(connection);
+		run_in_turn(connection);
 		return;
 	}
 	connection->not_before_ms = now + wait_ms;
@@ -240,51 +294,93 @@ static void run_in_turn(struct container_connection *connection)
 		deadline_arm(&socket->tick, TICK_MS);
 }
 
+/* --- what anybody may call: it costs as much as anything else --- */
+
+static void on_service(struct container_connection *connection)
+{
+	struct varlink_exchange *exchange = connection->exchange;
+	AUTO_FREE char *called = ptr_take(&connection->called);
+	json_t *parameters = ptr_take(&connection->parameters);
+	const struct varlink_call call = { .method = called, .parameters = parameters };
+
+	container_forget_call(connection);
+	varlink_answer_service(exchange, &call, CONTAINER_INTERFACE, container_interface);
+	json_decref(parameters);
+}
+
+static void on_foreign(struct container_connection *connection)
+{
+	container_fail(connection, CONTAINER_ERROR("NotAttested"),
+		"this connection is used by another process than the one that has connected");
+}
+
+static void on_unknown(struct container_connection *connection)
+{
+	container_fail_with(connection, VARLINK_ERROR_METHOD_NOT_FOUND,
+		json_pack("{s:s}", "method", connection->called));
+}
+
+static void want_echo(struct container_connection *connection)
+{
+	container_fail_with(connection, CONTAINER_ERROR("EchoRequired"),
+		json_pack("{s:s}", "nonce", connection->nonce));
+}
+
 /* The kernel has stamped this message with the pid that has connected, whose process still lives: the
  * number cannot have been another's in between. */
-static void on_echo(struct container_connection *connection, json_t *parameters)
+static void on_echo(struct container_connection *connection)
 {
-	const char *nonce = json_string_value(json_object_get(parameters, "nonce"));
+	const char *nonce = json_string_value(json_object_get(connection->parameters, "nonce"));
 
 	if (connection->nonce[0] && nonce && strcmp(nonce, connection->nonce) == 0)
 		connection->nonce[0] = '\0';
 	if (connection->nonce[0])
-		varlink_fail(connection->exchange, CONTAINER_ERROR("EchoRequired"),
-			json_pack("{s:s}", "nonce", connection->nonce));
+		want_echo(connection);
 	else
-		varlink_reply(connection->exchange, NULL);
+		container_reply(connection, NULL);
+}
+
+static const struct container_method *find_method(
+	const struct container_connection *connection, const char *called)
+{
+	static const struct container_method service = { "", on_service, true },
+					     foreign = { "", on_foreign, true },
+					     unknown = { "", on_unknown, true },
+					     echo_first = { "", want_echo, true },
+					     echo = { "Echo", on_echo, true };
+	const size_t prefix = sizeof CONTAINER_INTERFACE; /* with the dot in place of the NUL */
+	const struct container_method *found;
+
+	if (strncmp(called, CONTAINER_INTERFACE ".", prefix) != 0)
+		return &service;
+	if (varlink_exchange_is_foreign(connection->exchange))
+		return &foreign;
+	if (strcmp(called + prefix, echo.name) == 0)
+		return &echo;
+	if (connection->nonce[0])
+		return &echo_first;
+	found = container_method_find(called + prefix);
+	return found ? found : &unknown;
 }
 
 static void on_call(struct varlink_exchange *exchange, struct varlink_call *call,
 	struct fd_set_passed *fds, void *data)
 {
-	const size_t prefix = sizeof CONTAINER_INTERFACE; /* with the dot in place of the NUL */
 	struct container_connection *connection = varlink_connection_get(exchange);
-	const bool is_ours = strncmp(call->method, CONTAINER_INTERFACE ".", prefix) == 0;
 
 	(void)fds;
 	(void)data;
-	if (!is_ours) {
-		varlink_answer_service(exchange, call, CONTAINER_INTERFACE, container_interface);
-	} else if (varlink_exchange_is_foreign(exchange)) {
-		varlink_fail(exchange, CONTAINER_ERROR("NotAttested"),
-			json_pack("{s:s}", "text",
-				"this connection is used by another process than the one that "
-				"has connected"));
-	} else if (strcmp(call->method + prefix, "Echo") == 0) {
-		on_echo(connection, call->parameters);
-	} else if (connection->nonce[0]) {
-		varlink_fail(exchange, CONTAINER_ERROR("EchoRequired"),
-			json_pack("{s:s}", "nonce", connection->nonce));
-	} else if (!(connection->method = container_method_find(call->method + prefix))) {
-		varlink_fail(exchange, VARLINK_ERROR_METHOD_NOT_FOUND,
-			json_pack("{s:s}", "method", call->method));
-	} else {
-		connection->parameters = json_incref(call->parameters);
-		connection->wants_more = call->more;
-		varlink_exchange_set(exchange, connection);
-		run_in_turn(connection);
+	connection->called = strdup(call->method);
+	if (!connection->called) {
+		varlink_fail(exchange, CONTAINER_ERROR("Failed"),
+			json_pack("{s:s}", "text", "out of memory"));
+		return;
 	}
+	connection->method = find_method(connection, call->method);
+	connection->parameters = json_incref(call->parameters);
+	connection->wants_more = call->more;
+	varlink_exchange_set(exchange, connection);
+	run_in_time(connection);
 }
 
 static void on_gone(struct varlink_exchange *exchange, void *state, void *data)
@@ -415,9 +511,16 @@ int container_socket_serve(struct broker *broker, int fd, struct container_socke
 	socket->broker = broker;
 	socket->has_unique_ids = process_ids_are_unique();
 	TAILQ_INIT(&socket->delayed);
+	TAILQ_INIT(&socket->in_turn);
 	TAILQ_INIT(&socket->watching);
 	handle_group_init(&socket->handles, on_empty);
 	deadline_init(&socket->tick, broker->loop, &socket->handles, on_tick);
+	/* These cannot fail. */
+	(void)uv_check_init(broker->loop, &socket->turns);
+	(void)uv_idle_init(broker->loop, &socket->hurry);
+	handle_group_add(&socket->handles, (uv_handle_t *)&socket->turns);
+	handle_group_add(&socket->handles, (uv_handle_t *)&socket->hurry);
+	(void)uv_check_start(&socket->turns, on_turn);
 	*ret_socket = socket;
 	return 0;
 }
@@ -428,5 +531,7 @@ void container_socket_close(struct container_socket *socket)
 		return;
 	varlink_server_close(socket->server);
 	deadline_close(&socket->tick);
+	handle_group_close((uv_handle_t *)&socket->turns);
+	handle_group_close((uv_handle_t *)&socket->hurry);
 	handle_group_release(&socket->handles);
 }

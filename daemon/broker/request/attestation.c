@@ -97,6 +97,14 @@ static bool is_in_cgroup(const struct broker *broker, const struct cgroup_chain 
 	       !known_containers_cross(broker->leases.known, place, container);
 }
 
+/* In a user namespace of the engine's (as the engine says: a process can make one for itself) nobody
+ * is the owner of another container's cgroup, whatever the mounts there allow; engines with cgroups
+ * of version 1 leave them writable in such a container. */
+static bool no_cgroup_is_its(const struct attested *attested, const struct mounter_reply *reply)
+{
+	return !(reply->flags & MOUNTER_WRITABLE_CGROUP) || attested->facts.uid_offset != 0;
+}
+
 /* The last step: what the mounter says of namespaces and cgroup mounts. */
 static void on_compared(const struct mounter_reply *reply, int fd, void *data)
 {
@@ -116,7 +124,7 @@ static void on_compared(const struct mounter_reply *reply, int fd, void *data)
 		facts->in_pid_namespace =
 			reply->status == 0 && (reply->flags & MOUNTER_SAME_PID_NAMESPACE);
 		facts->cgroups_are_read_only =
-			reply->status == 0 && !(reply->flags & MOUNTER_WRITABLE_CGROUP);
+			reply->status == 0 && no_cgroup_is_its(attested, reply);
 		facts->is_alive = process_is_alive(attestation->pidfd);
 		facts->init_is_alive = process_is_alive(attested->init.pidfd);
 		attested->flags = reply->flags;

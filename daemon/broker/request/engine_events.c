@@ -1,5 +1,6 @@
 #include "daemon/broker/request/engine_events.h"
 
+#include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_review.h"
 #include "daemon/broker/request/attestation.h"
 #include "daemon/broker/request/engine_process.h"
@@ -44,8 +45,10 @@ static void tell_leases(struct broker_engine *engine, const struct container_fac
 
 	for (lease = TAILQ_FIRST(&engine->broker->leases.leases); lease; lease = next) {
 		next = TAILQ_NEXT(lease, entry);
-		if (lease->engine == engine->index && uses_volume(facts, lease->volume) &&
-			(!by_bundle || !lease->beginnings || is_bundled_for(lease, facts->id)))
+		if (lease->engine == engine->index && lease->mode == LEASE_AT_REQUEST)
+			lease_on_joined(lease, facts);
+		else if (lease->engine == engine->index && uses_volume(facts, lease->volume) &&
+			 (!by_bundle || !lease->beginnings || is_bundled_for(lease, facts->id)))
 			lease_on_start(lease, facts);
 	}
 }

@@ -9,6 +9,7 @@ struct fair_share {
 	unsigned connections, waits;
 	double bucket; /* requests that may be made at once */
 	uint64_t filled_ms;
+	uint64_t turn; /* the last that it has had */
 };
 
 struct fair_shares {
@@ -134,6 +135,19 @@ uint64_t fair_share_take(
 		return 0;
 	}
 	return (uint64_t)((1.0 - share->bucket) * 1000.0 / limits->requests_per_second) + 1;
+}
+
+void fair_share_owe(struct fair_share *share, unsigned requests)
+{
+	share->bucket -= requests;
+}
+
+bool fair_share_turn(struct fair_share *share, uint64_t turn)
+{
+	const bool is_first = share->turn != turn;
+
+	share->turn = turn;
+	return is_first;
 }
 
 bool fair_share_wait(struct fair_share *share, const struct fair_limits *limits)

@@ -1,6 +1,6 @@
 /* What each of many callers may take, so that one that floods slows down itself and nobody else:
- * open connections, requests a second (a bucket of twice as many), requests that wait. A caller is a
- * number, such as its container's cgroup id. Loop thread only; does no I/O. */
+ * open connections, requests a second (a bucket of twice as many), requests that wait, and one
+ * request at a time while others ask too. A caller is a number, such as its container's cgroup id. Loop thread only; does no I/O. */
 #pragma once
 
 #include <stdbool.h>
@@ -29,6 +29,13 @@ void fair_share_leave(struct fair_shares *shares, struct fair_share *share, uint
 /* Takes one request out of the bucket. Returns 0, or in how many milliseconds there is one. */
 uint64_t fair_share_take(
 	struct fair_share *share, const struct fair_limits *limits, uint64_t now_ms);
+
+/* What was taken has cost as much as REQUESTS more: they are taken too, if need be in advance. */
+void fair_share_owe(struct fair_share *share, unsigned requests);
+
+/* True once for each number TURN: whoever has had its turn is to wait for the next one, so that all
+ * who ask at the same time are answered one by one, each in its turn. */
+bool fair_share_turn(struct fair_share *share, uint64_t turn);
 
 /* A request begins to wait; false: as many wait as LIMITS say. */
 bool fair_share_wait(struct fair_share *share, const struct fair_limits *limits);

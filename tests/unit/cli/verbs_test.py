@@ -16,9 +16,13 @@ SLOTS = {"slots": [{"id": 1, "kind": "host_key", "created": TIME}, {"id": 2, "ki
 BY_PASSPHRASE = {"slots": [{"id": 3, "kind": "passphrase", "created": TIME}]}
 STATUS = {
     "version": "0.1.0", "state": "unlocked", "detail": "", "environment": "prod", "secrets": 12, "grants": 3, "armed": 1,
-    "released": 4, "refused_while_locked": [], "audit_records": 99, "audit_head": "ab" * 32, "problems": [],
+    "released": 4, "refused_while_locked": [], "audit_records": 99, "audit_head": "ab" * 32, "problems": [], "rotations": [],
     "engines": [{"name": "docker", "kind": "docker", "state": "connected", "detail": "", "version": "28.5.2"}],
 }
+BEGUN = {"rotation": "ab" * 8, "event": "begun", "secrets": [{"set": "prod", "name": "a", "before": 3, "after": 4}], "containers": 2}
+PREPARED = {"outcome": "prepared", "version": 4, "current": 3}
+CHANGED = {"rotation": "ab" * 8, "event": "container", "container": "web-1", "container_id": CONTAINER_ID, "text": ""}
+OVER = {"rotation": "ab" * 8, "event": "over", "outcome": "rotated", "containers": 2, "failed": 0}
 DECISION = {
     "time": TIME, "outcome": "refused", "engine": "docker", "container": "shop-web-1", "container_id": CONTAINER_ID,
     "volume": "shop_secrets", "mount_id": "m", "summary": "no grant matches shop-web-1 (project shop, service web)",
@@ -84,6 +88,11 @@ ROWS = [
      ("Generate", {"name": "prod/a", "charset": "0123456789abcdef"}), "generated", 0, None),
     ("generate", ["generate", "prod/a", "--bytes", "32", "--stage"], {"Generate": {"version": 2}},
      ("Generate", {"name": "prod/a", "bytes": 32, "stage": True}), "generated", 0, None),
+    ("rotate", ["rotate", "prod/a"], {"Prepare": PREPARED, "Rotate": Stream([BEGUN, OVER])},
+     ("Rotate", {"names": ["prod/a"], "canary": 0, "apply": False}), "version 4 is in force", 0, BEGUN),
+    ("rotate", ["rotate", "prod/a", "--discard"], {"Discard": {"version": 4}}, ("Discard", {"name": "prod/a"}), "version 4 is discarded", 0, None),
+    ("rollback", ["rollback", "prod/a"], {"Prepare": PREPARED, "Rotate": Stream([BEGUN, OVER])},
+     ("Rotate", {"names": ["prod/a"], "canary": 0, "apply": False}), "2 containers get it now", 0, BEGUN),
     ("list", ["list"], {"List": Stream([{"secrets": [SECRET]}, {"secrets": [{**SECRET, "name": "prod/" + "x" * 100}]}])}, ("List", {}), "prod/a", 0,
      {"secrets": [SECRET, {**SECRET, "name": "prod/" + "x" * 100}]}),
     ("list", ["ls", "prod", "--prefix", "db", "--removed"], {"List": {"secrets": [{**SECRET, "removed": TIME}]}},
@@ -114,6 +123,8 @@ ROWS = [
     ("explain", ["explain"], {"Explain": Error("NotFound", {"text": "nothing was refused"})}, ("Explain", {}), "Nothing was refused.", 0, {"decision": None}),
     ("explain", ["explain", "web"], {"Explain": {"decision": DECISION}}, ("Explain", {"container": "web"}), "refused", 0, None),
     ("status", ["status"], {"Status": STATUS}, ("Status", {}), "connected, version 28.5.2", 0, None),
+    ("status", ["status"], {"Status": {**STATUS, "rotations": [{"id": "ab" * 8, "secrets": BEGUN["secrets"], "state": "watched", "reached": 2,
+     "containers": 2}]}}, ("Status", {}), "to 2 of 2 containers, whose health is watched: prod/a", 0, None),
     ("status", ["status", "--check"], {"Status": STATUS}, ("Status", {}), "MAYFLY OK - unlocked | secrets=12", 0, None),
     ("status", ["status", "--check"], {"Status": {**STATUS, "problems": ["audit is slow"]}}, ("Status", {}), "MAYFLY WARNING - unlocked: audit is slow", 1, None),
     ("status", ["status", "--check"], {"Status": {**STATUS, "state": "locked", "detail": "since boot"}}, ("Status", {}), "MAYFLY CRITICAL - locked", 2, None),
@@ -191,7 +202,7 @@ def check_errors():
                 bench.expect(f"error {name}: the complaint", "x.json:7: odd; did you mean 'even'?" in said, said)
     bench.broker.replies = {"Put": Error("Exists", {"text": "other bytes are there (version 3)"})}
     said = bench.run("put", "prod/a", stdin=VALUE).stderr.decode()
-    bench.expect("put refuses other bytes with the way out", "containers started from now on get it with --stage" in said, said)
+    bench.expect("put refuses other bytes with the way out", "`mayfly rotate`" in said and "--stage" in said, said)
     for words, advice in ((["show", "prod/a"], "mayfly list"), (["explain", "x"], "docker ps -a"), (["policy", "show", "x"], "mayfly policy show")):
         bench.broker.replies = {m: Error("NotFound", {"text": "nothing of that name", "nearest": None}) for m in ("Show", "Explain", "ShowPolicy")}
         said = bench.run(*words).stderr.decode()

@@ -25,7 +25,7 @@ static inline struct container_facts container_example(const char *changes)
 		" 'com.docker.compose.service': 'web', 'com.docker.compose.oneoff': 'False'},"
 		"'volumes': [{'name': 'shop_secrets', 'target': 'run/secrets'}],"
 		"'running': false, 'pid': 0, 'started_at': null, 'announced': true,"
-		"'root_mounted': true,"
+		"'root_mounted': true, 'health': '',"
 		"'user': {'text': 'app', 'uid': 1000, 'gid': 1000, 'error': null},"
 		"'uid_offset': 0, 'gid_offset': 0, 'id_count': 4294967295,"
 		"'privileged': false, 'read_only_root': true, 'no_new_privileges': true,"

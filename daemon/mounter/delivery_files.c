@@ -9,12 +9,13 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 /* What lies in a tmpfs, beside the files that readers see. Nothing that a container could hold open is
- * ever removed while the delivery lives: the kernel does not let a file system become read-only while
- * somebody holds a removed file or directory, were it only by O_PATH. So old generations are emptied
- * and used again.
+ * removed: the kernel does not let a file system become read-only while somebody holds a removed file
+ * or directory, were it only by O_PATH. So former generations are emptied; their directories are used
+ * again, their files are not, and wait until inodes become rare.
  *
  *   ..data       link to the present generation, ..a or ..b in turn (atomic layout)
  *   ..data_next  link to the other one
@@ -22,8 +23,8 @@
  *   ..<number>   a generation that is being made
  *   ..old<n>     a former generation that may still be read
  *   ..older<n>   one that is emptied by the next cleaning
- *   ..spare<n>   an emptied one, for the next to be made
- *   ..dead       what has no place in the generation that was made of a spare one */
+ *   ..spare<n>   an emptied one: its directory is the next one's
+ *   ..dead       emptied files, and what has no place in the generation that was made of a spare one */
 #define DATA_LINK     "..data"
 #define DATA_NEXT     "..data_next"
 #define GENERATION_A  "..a"
@@ -166,23 +167,15 @@ static int parent_open_making(int own, int directory, const char *path, const ch
 	return fd_take(&parent);
 }
 
-/* Opens the file LEAF for writing: a new one, or the emptied one of a spare generation if it was the
- * same user's with the same mode. Whoever has that one open reads the same secret's next value then,
- * and nobody else's. */
-static int file_open_making(
-	int own, int parent, const char *leaf, const struct mounter_request *request)
+/* Opens LEAF, a new file, for writing. Never one that was emptied: whoever has held that open since would
+ * read what it is filled with, long after he was allowed to. */
+static int file_open_making(int own, int parent, const char *leaf)
 {
-	const struct file_owner owner = { request->uid, request->gid, request->mode };
 	int file = open_beneath(parent, leaf, O_WRONLY | O_CREAT | O_EXCL, 0600);
 	int r;
 
 	if (file != -EEXIST)
 		return file;
-	if (is_emptied(parent, leaf)) {
-		file = emptied_open(parent, leaf, &owner);
-		if (file != -ESTALE)
-			return file;
-	}
 	r = make_way(own, parent, leaf);
 	return r < 0 ? r : open_beneath(parent, leaf, O_WRONLY | O_CREAT | O_EXCL, 0600);
 }
@@ -199,7 +192,7 @@ int delivery_file_make(int own, const struct mounter_request *request)
 	parent = parent_open_making(own, staging, request->name, &leaf);
 	if (parent < 0)
 		return parent;
-	file = file_open_making(own, parent, leaf, request);
+	file = file_open_making(own, parent, leaf);
 	if (file < 0)
 		return file;
 	if (fallocate(file, 0, 0, (off_t)request->size_bytes) != 0)
@@ -404,9 +397,10 @@ static int directory_clean(int own, const char *name, const struct cleaning *cle
 		(cleaning->keeps_younger && is_former(cleaning, name)))
 		return 0;
 	r = tree_empty(own, name);
-	if (r == 0 && strcmp(name, DEAD) != 0)
-		rename_free(own, name, SPARE, SPARES);
-	return r;
+	if (r < 0 || strcmp(name, DEAD) == 0)
+		return r;
+	rename_free(own, name, SPARE, SPARES);
+	return 0;
 }
 
 /* Empties older generations, and removes links that lead nowhere in the one that stays. */
@@ -430,6 +424,30 @@ static int entry_grow_older(int own, const struct directory_entry *entry, void *
 	return 0;
 }
 
+static bool is_short_of_inodes(int own)
+{
+	struct statfs status;
+
+	return fstatfs(own, &status) == 0 && status.f_ffree < status.f_files / 2;
+}
+
+/* Removes what nobody has open. Directories stay, and what somebody has: should it be by O_PATH, which
+ * cannot be seen, the delivery may end for lack of a seal. Nothing but a hostile holder does that. */
+static int entry_bury(int dead, const struct directory_entry *entry, void *data)
+{
+	(void)data;
+	if (entry->type == DT_REG && is_unopened(dead, entry->name))
+		(void)unlinkat(dead, entry->name, 0);
+	return 0;
+}
+
+static int bury_dead(int own)
+{
+	AUTO_FD dead = open_beneath(own, DEAD, O_PATH | O_DIRECTORY, 0);
+
+	return dead < 0 ? 0 : directory_for_each(dead, entry_bury, NULL);
+}
+
 int delivery_clean(int own, bool keep_younger)
 {
 	struct cleaning cleaning = { .staying = -1, .keeps_younger = keep_younger };
@@ -441,6 +459,8 @@ int delivery_clean(int own, bool keep_younger)
 		r = directory_for_each(own, entry_clean, &cleaning);
 	if (r >= 0 && keep_younger)
 		r = directory_for_each(own, entry_grow_older, &cleaning);
+	if (r >= 0 && is_short_of_inodes(own))
+		r = bury_dead(own);
 	fd_close_p(&cleaning.staying);
 	return r < 0 ? r : 0;
 }

@@ -5,19 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/xattr.h>
+#include <sys/stat.h>
 #include <unistd.h>
-
-#define OWNER_ATTRIBUTE "trusted.mayfly.owner"
-#define OWNER_TEXT_SIZE 40
-
-static void owner_text(const struct file_owner *owner, char text[OWNER_TEXT_SIZE])
-{
-	(void)snprintf(text, OWNER_TEXT_SIZE, "%u:%u:%o", owner->uid, owner->gid,
-		(unsigned)owner->mode & 0777);
-}
 
 static int overwrite(int file)
 {
@@ -83,33 +72,11 @@ bool is_emptied(int directory, const char *name)
 	       S_ISREG(status.st_mode) && status.st_size == 0;
 }
 
-static int file_empty(int directory, const char *name)
-{
-	struct file_owner owner;
-	char text[OWNER_TEXT_SIZE];
-	struct stat status;
-	AUTO_FD file = -1;
-	int r;
-
-	if (fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0)
-		return -errno;
-	if (status.st_size == 0)
-		return 0;
-	owner = (struct file_owner){ status.st_uid, status.st_gid, status.st_mode };
-	owner_text(&owner, text);
-	file = open_as_owner(directory, name);
-	r = file < 0 ? file : overwrite(file);
-	/* Where the file system keeps no such attribute the file is not used again. */
-	if (r == 0)
-		(void)fsetxattr(file, OWNER_ATTRIBUTE, text, strlen(text), 0);
-	return r;
-}
-
 static int entry_empty(int directory, const struct directory_entry *entry, void *data)
 {
 	(void)data;
 	if (entry->type == DT_REG)
-		return file_empty(directory, entry->name);
+		return is_emptied(directory, entry->name) ? 0 : file_wipe(directory, entry->name);
 	return entry->type == DT_DIR ? tree_empty(directory, entry->name) : 0;
 }
 
@@ -120,17 +87,10 @@ int tree_empty(int directory, const char *name)
 	return inner < 0 ? inner : directory_for_each(inner, entry_empty, NULL);
 }
 
-int emptied_open(int directory, const char *name, const struct file_owner *owner)
+bool is_unopened(int directory, const char *name)
 {
-	char wanted[OWNER_TEXT_SIZE], found[OWNER_TEXT_SIZE];
 	AUTO_FD file = open_beneath(directory, name, O_WRONLY, 0);
-	ssize_t length;
 
-	if (file < 0)
-		return file;
-	owner_text(owner, wanted);
-	length = fgetxattr(file, OWNER_ATTRIBUTE, found, sizeof found);
-	if (length != (ssize_t)strlen(wanted) || memcmp(found, wanted, strlen(wanted)) != 0)
-		return -ESTALE;
-	return fd_take(&file);
+	/* Closing gives it back. */
+	return file >= 0 && fcntl(file, F_SETLEASE, F_WRLCK) == 0;
 }

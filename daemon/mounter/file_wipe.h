@@ -5,24 +5,15 @@
 #include "daemon/mounter/kernel/kernel_calls.h"
 
 #include <stdbool.h>
-#include <stdint.h>
-#include <sys/types.h>
-
-/* Whose a file was before it was emptied. */
-struct file_owner {
-	uint32_t uid, gid;
-	mode_t mode;
-};
 
 /* Overwrites, truncates and removes one entry; for directory_for_each(). */
 int entry_wipe(int directory, const struct directory_entry *entry, void *data);
 
-/* Overwrites and truncates every file below the directory NAME, and removes nothing. Each file remembers
- * whose it was. */
+/* Overwrites and truncates every file below the directory NAME, and removes nothing. */
 int tree_empty(int directory, const char *name);
 
 /* NAME is a file without content: no file of a delivery is that short. */
 bool is_emptied(int directory, const char *name);
 
-/* Opens the emptied file NAME for writing, if OWNER had it before; -ESTALE otherwise. */
-int emptied_open(int directory, const char *name, const struct file_owner *owner);
+/* Nobody has the file NAME open, or mapped: the kernel would give a lease on it. It must be uid 0's. */
+bool is_unopened(int directory, const char *name);

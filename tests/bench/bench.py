@@ -1,11 +1,13 @@
 """What Mayfly costs, each figure beside its bare limit, in interleaved runs of the same minutes.
 
-Usage: bench.py [NAME...]   NAME: run mount answer open request put memory start; without one, all.
+Usage: bench.py [NAME...]   NAME: run mount answer open request put memory rotate start; without one, all.
 Prints a line a figure: what was measured, Mayfly's and the bare median with the spread of the middle half, the bar.
 """
+import json
 import os
 import pathlib
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -226,11 +228,11 @@ class Bench:
         return total
 
     def start_containers(self, count):
-        for _ in range(0, count, 5):
+        for first in range(0, count, 5):
             started = [subprocess.Popen(
                 ["docker", "-H", f"unix://{self.engine.socket}", "run", "-d", "--network", "none", "--label",
                  "com.docker.compose.project=bench", *self.secrets(), IMAGE, "sh", "-c",
-                 "cat /run/secrets/secret-0; sleep 600"], stdout=subprocess.DEVNULL) for _ in range(5)]
+                 "cat /run/secrets/secret-0; sleep 600"], stdout=subprocess.DEVNULL) for _ in range(min(5, count - first))]
             for process in started:
                 process.wait()
 
@@ -248,6 +250,51 @@ class Bench:
         self.report.limit("memory for each delivery beside its tmpfs", (figures[100] - figures[30]) / 70, 2, "KiB",
                           f", between 30 and 100 deliveries; {figures[100] / 1024:.1f} MiB with 100")
         self.engine.remove_containers()
+
+    def rotation(self):
+        """From a rotation's acknowledgement to the last container that has it: seconds."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(120)
+            connection.connect(str(self.mayfly.root / "run/mayfly/operator.sock"))
+            connection.sendall(json.dumps({"method": "org.mayfly.Operator.Rotate", "more": True, "parameters": {
+                "names": ["prod/secret-0"]}}).encode() + b"\0")
+            begun = last = None
+            for line in iter(lambda: self.message(connection), None):
+                event = line["parameters"]["event"]
+                begun = time.monotonic() if event == "begun" else begun
+                last = time.monotonic() if event == "container" else last
+                if event == "over":
+                    return last - begun
+        return None
+
+    @staticmethod
+    def message(connection, buffer=bytearray()):
+        while b"\0" not in buffer:
+            part = connection.recv(65536)
+            if not part:
+                return None
+            buffer.extend(part)
+        end = buffer.index(b"\0")
+        text = bytes(buffer[:end])
+        del buffer[:end + 1]
+        return json.loads(text)
+
+    def rotate(self):
+        """One secret in many containers, beside a bare loop over as many tmpfs; and in one container."""
+        for count, rounds in ((1, 12), (int(os.environ.get("MAYFLY_BENCH_CONTAINERS", "100")), 5)):
+            self.start_containers(count)
+            wait_for(lambda n=count: self.mayfly.status()["released"] == n, "all are released", 120)
+            ours, bare = [], []
+            for _ in range(rounds):
+                self.mayfly.call("Prepare", name="prod/secret-0", generate=True)
+                ours.append(self.rotation() * 1000)
+                bare += map(float, run(PROGRAMS / "bare_rotation", count, 1).stdout.split())
+                time.sleep(0.3)
+            if count == 1:
+                self.report.limit("one container has the new value", statistics.median(ours), 5, "ms", f", {spread(ours)}")
+            else:
+                self.report.compare(f"{count} containers have the new value, and a bare loop over {count} tmpfs", ours, bare, 1.5, "ms")
+            self.engine.remove_containers()
 
     def start(self):
         """From exec to ready with 100,000 secrets; mayflyd's own word on its log is the end."""
@@ -277,7 +324,7 @@ class Bench:
 
 
 def main(names):
-    bench = Bench(names or ["run", "mount", "answer", "open", "request", "put", "memory", "start"])
+    bench = Bench(names or ["run", "mount", "answer", "open", "request", "put", "memory", "rotate", "start"])
     try:
         bench.all()
     finally:

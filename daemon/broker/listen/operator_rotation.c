@@ -132,21 +132,6 @@ struct rotating {
 	size_t count;
 };
 
-static json_t *changes_to_json(const struct rotating *rotating)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < rotating->count; i++) {
-		const struct store_change *change = &rotating->changes[i];
-
-		(void)json_array_append_new(list,
-			json_pack("{s:s, s:s, s:I, s:I}", "set", change->reference.set, "name",
-				change->reference.name, "before", (json_int_t)change->before,
-				"after", (json_int_t)change->after));
-	}
-	return list;
-}
-
 /* Before the store changes: from here on a restart of ours finds out whether it has. */
 static int write_row(struct operator_job *job, struct rotating *rotating, struct mayfly_error *err)
 {
@@ -162,7 +147,8 @@ static int write_row(struct operator_job *job, struct rotating *rotating, struct
 	if (r < 0)
 		return r;
 	row = json_pack("{s:s, s:s, s:o, s:O, s:I, s:b, s:[]}", "id", rotating->id, "boot_id",
-		job->broker->rotations.boot_id, "changes", changes_to_json(rotating), "actor",
+		job->broker->rotations.boot_id, "changes",
+		rotation_changes_to_json(rotating->changes, rotating->count), "actor",
 		json_object_get(job->record, "actor"), "canary",
 		job_optional_number(job, "canary", 0), "apply", job_flag(job, "apply"), "targets");
 	if (!row)
@@ -229,7 +215,8 @@ static void done_rotate(struct operator_job *job)
 	TAILQ_FOREACH(target, &rotation->targets, entry)
 	containers++;
 	begun = json_pack("{s:s, s:s, s:o, s:i}", "event", "begun", "rotation", rotating->id,
-		"secrets", changes_to_json(rotating), "containers", containers);
+		"secrets", rotation_changes_to_json(rotating->changes, rotating->count),
+		"containers", containers);
 	if (!job->wants_more) {
 		job->reply = begun;
 		return;

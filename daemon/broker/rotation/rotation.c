@@ -494,7 +494,9 @@ json_t *rotations_describe(const struct rotations *rotations)
 	if (rotation->state != ROTATION_OVER)
 		(void)json_array_append_new(list,
 			json_pack("{s:s, s:o, s:s, s:i, s:i}", "id", rotation->id, "secrets",
-				rotation_changes_to_json(rotation), "state",
+				rotation_changes_to_json(
+					rotation->changes, rotation->changes_count),
+				"state",
 				rotation->back_reason		    ? "rolling_back"
 				: rotation->state == ROTATION_GOING ? "going"
 								    : "watched",

@@ -147,5 +147,8 @@ void rotations_on_unwell(
 /* LEASE is released: with what was current when its container was mounted, which may have changed. */
 void rotations_on_release(struct rotations *rotations, const struct lease *lease);
 
+/* CHANGES as an array of {set, name, before, after}. */
+json_t *rotation_changes_to_json(const struct store_change *changes, size_t count);
+
 /* For `mayfly status`: an array of what is under way. */
 json_t *rotations_describe(const struct rotations *rotations);

@@ -52,7 +52,9 @@ static void on_restored(struct work_item *item, bool is_abandoned)
 		rotation_save(rotation);
 		rotation_tell_watches(rotation,
 			json_pack("{s:s, s:o, s:s}", "event", "rolling_back", "secrets",
-				rotation_changes_to_json(rotation), "text", rotation->back_reason),
+				rotation_changes_to_json(
+					rotation->changes, rotation->changes_count),
+				"text", rotation->back_reason),
 			false);
 		rotation_go_on(rotation);
 	}
@@ -84,7 +86,7 @@ static void record(struct rotation *rotation)
 {
 	json_t *entry = json_pack("{s:s, s:s, s:s, s:s, s:o}", "action", "rollback", "decision",
 		"granted", "rotation", rotation->id, "reason", rotation->back_reason, "secrets",
-		rotation_changes_to_json(rotation));
+		rotation_changes_to_json(rotation->changes, rotation->changes_count));
 	int r = -ENOMEM;
 
 	rotation->state = ROTATION_ASKED; /* nothing else begins meanwhile */

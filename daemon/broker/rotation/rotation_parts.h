@@ -40,7 +40,6 @@ void rotation_unsave(struct rotation *rotation);
 int rotation_from_row(struct rotations *rotations, json_t *row, struct rotation **ret_rotation);
 const char *target_outcome_name(enum target_outcome outcome);
 json_t *rotation_target_event(const struct rotation_target *target);
-json_t *rotation_changes_to_json(const struct rotation *rotation);
 
 int rotation_new(struct rotations *rotations, const char *id, size_t changes_count,
 	struct rotation **ret_rotation);

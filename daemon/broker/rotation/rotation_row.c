@@ -48,12 +48,12 @@ json_t *rotation_target_event(const struct rotation_target *target)
 		target_outcome_name(target->outcome), "text", target->text);
 }
 
-json_t *rotation_changes_to_json(const struct rotation *rotation)
+json_t *rotation_changes_to_json(const struct store_change *changes, size_t count)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < rotation->changes_count; i++) {
-		const struct store_change *change = &rotation->changes[i];
+	for (size_t i = 0; i < count; i++) {
+		const struct store_change *change = &changes[i];
 
 		(void)json_array_append_new(list,
 			json_pack("{s:s, s:s, s:I, s:I}", "set", change->reference.set, "name",
@@ -84,9 +84,9 @@ static json_t *to_row(const struct rotation *rotation)
 {
 	return json_pack("{s:s, s:s, s:o, s:O*, s:i, s:b, s:b, s:s*, s:I, s:o}", "id", rotation->id,
 		"boot_id", rotation->rotations->boot_id, "changes",
-		rotation_changes_to_json(rotation), "actor", rotation->actor, "canary",
-		(int)rotation->canary, "apply", rotation->has_apply, "is_back", rotation->is_back,
-		"back_reason", rotation->back_reason, "watched_until",
+		rotation_changes_to_json(rotation->changes, rotation->changes_count), "actor",
+		rotation->actor, "canary", (int)rotation->canary, "apply", rotation->has_apply,
+		"is_back", rotation->is_back, "back_reason", rotation->back_reason, "watched_until",
 		(json_int_t)rotation->watched_until_s, "targets", targets_to_json(rotation));
 }
 

@@ -11,7 +11,7 @@ int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previ
 int delivery_file_make(int own, const struct mounter_request *request)
 {
 	AUTO_FD first =
-		request->generation > 1 ? open_beneath(own, "..1", O_PATH | O_DIRECTORY, 0) : -1;
+		request->generation > 1 ? open_beneath(own, "..a", O_PATH | O_DIRECTORY, 0) : -1;
 	int file;
 
 	if (first < 0)

@@ -51,8 +51,11 @@ struct container_socket {
 	struct varlink_server *server;
 	struct fair_shares *shares;
 	struct handle_group handles;
-	struct deadline tick; /* while calls are delayed */
-	bool has_unique_ids;  /* of processes */
+	struct deadline tick;  /* while calls are delayed */
+	bool has_unique_ids;   /* of processes */
+	unsigned refused;      /* callers that could not be attested */
+	unsigned records_left; /* of such refusals that may be written at once */
+	uint64_t records_regained_ms;
 	struct container_connections delayed, watching;
 };
 
@@ -75,6 +78,9 @@ void container_reply(struct container_connection *connection, json_t *parameters
 void container_fail(struct container_connection *connection, const char *error, const char *text);
 void container_fail_with(
 	struct container_connection *connection, const char *error, json_t *parameters);
+
+/* The same with NotAttested, which is recorded: each, but not each of many. */
+void container_refuse(struct container_connection *connection, const char *why);
 
 /* The same, and remembers it: it is the answer again while LEASE (NULL: none) has this generation and
  * nobody has read other files. */

@@ -155,8 +155,7 @@ static void on_request(struct container_connection *connection)
 		return;
 	peer = container_peer(connection);
 	if (peer < 0)
-		container_fail(connection, CONTAINER_ERROR("NotAttested"),
-			"the process that has connected has ended");
+		container_refuse(connection, "the process that has connected has ended");
 	else if (container_request_start(broker_of(connection), connection->who, peer, &wish,
 			 on_answer, connection, &connection->request) < 0)
 		container_fail(connection, CONTAINER_ERROR("Failed"), "out of memory");

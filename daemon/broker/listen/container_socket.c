@@ -4,6 +4,7 @@
 #include "daemon/broker/wire/peer_process.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
+#include "proto/log.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -14,6 +15,8 @@
 #define CONNECTIONS_MAX	 12000
 #define UNREAD_MAX_BYTES (128 * 1024)
 #define TICK_MS		 5
+#define RECORDS_AT_ONCE	 16
+#define RECORD_PAUSE_MS	 10000 /* for each further one: a flood does not fill the audit file */
 
 struct fair_limits container_limits(const struct container_socket *socket)
 {
@@ -126,6 +129,41 @@ void container_fail(struct container_connection *connection, const char *error, 
 	container_fail_with(connection, error, json_pack("{s:s}", "text", text));
 }
 
+static bool may_record(struct container_socket *socket)
+{
+	const uint64_t now = uv_now(socket->broker->loop);
+	const uint64_t regained = (now - socket->records_regained_ms) / RECORD_PAUSE_MS;
+
+	if (regained > 0) {
+		socket->records_regained_ms = now;
+		socket->records_left = regained < RECORDS_AT_ONCE - socket->records_left
+					       ? socket->records_left + (unsigned)regained
+					       : RECORDS_AT_ONCE;
+	}
+	if (socket->records_left == 0)
+		return false;
+	socket->records_left--;
+	return true;
+}
+
+void container_refuse(struct container_connection *connection, const char *why)
+{
+	struct container_socket *socket = connection->socket;
+	char reason[320];
+
+	socket->refused++;
+	if (may_record(socket)) {
+		(void)snprintf(reason, sizeof reason,
+			"a call of process %d at the container socket refused: %s (%u refused so "
+			"far)",
+			connection->pid, why, socket->refused);
+		log_warning("%s", reason);
+		broker_audit(socket->broker, json_pack("{s:s, s:s, s:s}", "action", "call",
+						     "decision", "refused", "reason", reason));
+	}
+	container_fail(connection, CONTAINER_ERROR("NotAttested"), why);
+}
+
 bool container_count_wait(struct container_connection *connection)
 {
 	const struct fair_limits limits = container_limits(connection->socket);
@@ -157,11 +195,10 @@ static void on_attested(void *data, int status, struct attested *attested, const
 		*connection->who = *attested;
 		*attested = (struct attested){ .init.pidfd = -1 };
 		connection->method->run(connection);
+	} else if (status == -EAGAIN) {
+		container_fail(connection, CONTAINER_ERROR("NotYet"), why);
 	} else {
-		container_fail(connection,
-			status == -EAGAIN ? CONTAINER_ERROR("NotYet")
-					  : CONTAINER_ERROR("NotAttested"),
-			why);
+		container_refuse(connection, why);
 	}
 }
 
@@ -174,8 +211,7 @@ static void attest(struct container_connection *connection)
 					on_attested, connection, &connection->attestation);
 
 	if (r < 0)
-		container_fail(connection, CONTAINER_ERROR("NotAttested"),
-			"the process that has connected has ended");
+		container_refuse(connection, "the process that has connected has ended");
 }
 
 static void reply_again(struct container_connection *connection)
@@ -267,10 +303,9 @@ static void on_call(struct varlink_exchange *exchange, struct varlink_call *call
 	if (!is_ours) {
 		varlink_answer_service(exchange, call, CONTAINER_INTERFACE, container_interface);
 	} else if (varlink_exchange_is_foreign(exchange)) {
-		varlink_fail(exchange, CONTAINER_ERROR("NotAttested"),
-			json_pack("{s:s}", "text",
-				"this connection is used by another process than the one that "
-				"has connected"));
+		container_refuse(connection,
+			"this connection is used by another process than the one that has "
+			"connected");
 	} else if (strcmp(call->method + prefix, "Echo") == 0) {
 		on_echo(connection, call->parameters);
 	} else if (connection->nonce[0]) {
@@ -414,6 +449,8 @@ int container_socket_serve(struct broker *broker, int fd, struct container_socke
 	}
 	socket->broker = broker;
 	socket->has_unique_ids = process_ids_are_unique();
+	socket->records_left = RECORDS_AT_ONCE;
+	socket->records_regained_ms = uv_now(broker->loop);
 	TAILQ_INIT(&socket->delayed);
 	TAILQ_INIT(&socket->watching);
 	handle_group_init(&socket->handles, on_empty);

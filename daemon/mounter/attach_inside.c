@@ -94,6 +94,9 @@ static int step(struct walk *walk, const char *name, bool is_last)
 		next = cross(walk, name, is_last);
 	else if (next == -ENOENT)
 		next = make(walk, name);
+	if (next == -ENOTDIR || next == -ELOOP)
+		return reply_fail(walk->reply, next,
+			"a link or a file is in the way to the target, and none is followed");
 	if (next < 0)
 		return next;
 	(void)close(walk->place);

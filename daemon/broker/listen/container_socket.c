@@ -425,8 +425,10 @@ static void on_empty(struct handle_group *handles)
 int container_socket_serve(struct broker *broker, int fd, struct container_socket **ret_socket,
 	struct mayfly_error *err)
 {
-	static const struct varlink_limits limits = { .connections = CONNECTIONS_MAX,
-		.unread_bytes = UNREAD_MAX_BYTES };
+	/* No call here has a use for descriptors: whoever passes some wants ours to run out. */
+	static const struct varlink_limits limits = {
+		.connections = CONNECTIONS_MAX, .unread_bytes = UNREAD_MAX_BYTES, .descriptors = 0
+	};
 	struct container_socket *socket = calloc(1, sizeof *socket);
 	const struct varlink_handler handler = { .on_connect = on_connect,
 		.on_disconnect = on_disconnect,

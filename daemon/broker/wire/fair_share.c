@@ -128,12 +128,17 @@ void fair_share_leave(struct fair_shares *shares, struct fair_share *share, uint
 uint64_t fair_share_take(
 	struct fair_share *share, const struct fair_limits *limits, uint64_t now_ms)
 {
+	const double deepest = -(double)limits->connections;
+
 	fill(share, limits, now_ms);
-	if (share->bucket >= 1.0) {
-		share->bucket -= 1.0;
+	/* Taken at once, also where it must be waited for: of many connections that wait, each has a
+	 * turn of its own. No more can wait than there are connections. */
+	share->bucket -= 1.0;
+	if (share->bucket >= 0.0)
 		return 0;
-	}
-	return (uint64_t)((1.0 - share->bucket) * 1000.0 / limits->requests_per_second) + 1;
+	if (share->bucket < deepest)
+		share->bucket = deepest;
+	return (uint64_t)(-share->bucket * 1000.0 / limits->requests_per_second) + 1;
 }
 
 bool fair_share_wait(struct fair_share *share, const struct fair_limits *limits)

@@ -26,7 +26,8 @@ struct fair_share *fair_share_join(struct fair_shares *shares, uint64_t key,
 	const struct fair_limits *limits, uint64_t now_ms);
 void fair_share_leave(struct fair_shares *shares, struct fair_share *share, uint64_t now_ms);
 
-/* Takes one request out of the bucket. Returns 0, or in how many milliseconds there is one. */
+/* Takes one request out of the bucket. Returns 0, or in how many milliseconds its turn comes: behind
+ * every one that was taken before, on whichever connection. */
 uint64_t fair_share_take(
 	struct fair_share *share, const struct fair_limits *limits, uint64_t now_ms);
 

@@ -260,7 +260,7 @@ static bool make_room(struct varlink_exchange *exchange)
  * connection. */
 static bool keep_fds(struct varlink_exchange *exchange, struct fd_set_passed *fds)
 {
-	if (exchange->fds.count + fds->count > FD_PASSING_MAX) {
+	if (exchange->fds.count + fds->count > exchange->server->limits.descriptors) {
 		fd_set_passed_done(fds);
 		return false;
 	}

@@ -152,6 +152,7 @@ static int walk(
 	bool found = false;
 
 	chain->depth = 0;
+	chain->is_of_root = true;
 	for (char *at = path; *at == '/' && at[1];) {
 		char *end = strchrnul(at + 1, '/');
 		const char stop = *end;
@@ -167,6 +168,7 @@ static int walk(
 			found = true;
 		}
 		chain->ids[chain->depth++] = status.st_ino;
+		chain->is_of_root = chain->is_of_root && status.st_uid == 0;
 		*end = stop;
 		at = end;
 	}

@@ -51,11 +51,8 @@ struct container_socket {
 	struct varlink_server *server;
 	struct fair_shares *shares;
 	struct handle_group handles;
-	struct deadline tick;  /* while calls are delayed */
-	bool has_unique_ids;   /* of processes */
-	unsigned refused;      /* callers that could not be attested */
-	unsigned records_left; /* of such refusals that may be written at once */
-	uint64_t records_regained_ms;
+	struct deadline tick; /* while calls are delayed */
+	bool has_unique_ids;  /* of processes */
 	struct container_connections delayed, watching;
 };
 

@@ -139,6 +139,7 @@ static bool read_wish(
 	}
 	*wish = (struct container_wish){ .grant = json_string_value(grant),
 		.names = names,
+		.share = connection->share,
 		.wait_ms = (uint64_t)json_integer_value(wait) };
 	return read_names(connection, names, &wish->names_count);
 }

@@ -15,8 +15,6 @@
 #define CONNECTIONS_MAX	 12000
 #define UNREAD_MAX_BYTES (128 * 1024)
 #define TICK_MS		 5
-#define RECORDS_AT_ONCE	 16
-#define RECORD_PAUSE_MS	 10000 /* for each further one: a flood does not fill the audit file */
 
 struct fair_limits container_limits(const struct container_socket *socket)
 {
@@ -129,37 +127,22 @@ void container_fail(struct container_connection *connection, const char *error, 
 	container_fail_with(connection, error, json_pack("{s:s}", "text", text));
 }
 
-static bool may_record(struct container_socket *socket)
-{
-	const uint64_t now = uv_now(socket->broker->loop);
-	const uint64_t regained = (now - socket->records_regained_ms) / RECORD_PAUSE_MS;
-
-	if (regained > 0) {
-		socket->records_regained_ms = now;
-		socket->records_left = regained < RECORDS_AT_ONCE - socket->records_left
-					       ? socket->records_left + (unsigned)regained
-					       : RECORDS_AT_ONCE;
-	}
-	if (socket->records_left == 0)
-		return false;
-	socket->records_left--;
-	return true;
-}
-
 void container_refuse(struct container_connection *connection, const char *why)
 {
-	struct container_socket *socket = connection->socket;
-	char reason[320];
+	struct broker *broker = connection->socket->broker;
+	char reason[320], more[64] = "";
+	unsigned unrecorded;
 
-	socket->refused++;
-	if (may_record(socket)) {
+	if (fair_share_record(connection->share, uv_now(broker->loop), &unrecorded)) {
+		if (unrecorded > 0)
+			(void)snprintf(
+				more, sizeof more, " (%u before it are not recorded)", unrecorded);
 		(void)snprintf(reason, sizeof reason,
-			"a call of process %d at the container socket refused: %s (%u refused so "
-			"far)",
-			connection->pid, why, socket->refused);
+			"a call of process %d at the container socket refused: %s%s",
+			connection->pid, why, more);
 		log_warning("%s", reason);
-		broker_audit(socket->broker, json_pack("{s:s, s:s, s:s}", "action", "call",
-						     "decision", "refused", "reason", reason));
+		broker_audit(broker, json_pack("{s:s, s:s, s:s}", "action", "call", "decision",
+					     "refused", "reason", reason));
 	}
 	container_fail(connection, CONTAINER_ERROR("NotAttested"), why);
 }
@@ -451,8 +434,6 @@ int container_socket_serve(struct broker *broker, int fd, struct container_socke
 	}
 	socket->broker = broker;
 	socket->has_unique_ids = process_ids_are_unique();
-	socket->records_left = RECORDS_AT_ONCE;
-	socket->records_regained_ms = uv_now(broker->loop);
 	TAILQ_INIT(&socket->delayed);
 	TAILQ_INIT(&socket->watching);
 	handle_group_init(&socket->handles, on_empty);

@@ -1,5 +1,6 @@
 /* What each of many callers may take, so that one that floods slows down itself and nobody else:
- * open connections, requests a second (a bucket of twice as many), requests that wait. A caller is a
+ * open connections, requests a second (a bucket of twice as many), requests that wait, records of
+ * what it was refused. A caller is a
  * number, such as its container's cgroup id. Loop thread only; does no I/O. */
 #pragma once
 
@@ -30,6 +31,10 @@ void fair_share_leave(struct fair_shares *shares, struct fair_share *share, uint
  * every one that was taken before, on whichever connection. */
 uint64_t fair_share_take(
 	struct fair_share *share, const struct fair_limits *limits, uint64_t now_ms);
+
+/* May a refusal be written down? 16 at once, then one in 10 s: a flood of them does not fill the audit
+ * file, and hides nobody else's. True with how many were not since the last one that was. */
+bool fair_share_record(struct fair_share *share, uint64_t now_ms, unsigned *ret_unrecorded);
 
 /* A request begins to wait; false: as many wait as LIMITS say. */
 bool fair_share_wait(struct fair_share *share, const struct fair_limits *limits);

@@ -107,6 +107,39 @@ START_TEST(as_many_wait_as_may)
 }
 END_TEST
 
+START_TEST(of_many_refusals_a_few_are_recorded)
+{
+	struct fair_share *share = join(CALLER, 0);
+	unsigned recorded = 0, unrecorded = 0;
+
+	for (uint64_t now_ms = 0; now_ms < 100000; now_ms += 10)
+		recorded += fair_share_record(share, now_ms, &unrecorded);
+	ck_assert_uint_eq(recorded, 16 + 9);
+	ck_assert(fair_share_record(share, 100000, &unrecorded));
+	ck_assert_uint_eq(unrecorded, 999);
+	ck_assert(fair_share_record(join(CALLER + 1, 100000), 100000, &unrecorded));
+	ck_assert_uint_eq(unrecorded, 0);
+}
+END_TEST
+
+START_TEST(coming_again_records_no_more)
+{
+	struct fair_share *share = join(CALLER, 0);
+	unsigned unrecorded;
+
+	while (fair_share_record(share, 0, &unrecorded))
+		continue;
+	fair_share_leave(shares, share, 5000);
+	fair_share_leave(shares, join(CALLER + 1, 5000), 9000);
+	share = join(CALLER, 9000);
+	ck_assert(!fair_share_record(share, 9000, &unrecorded));
+	fair_share_leave(shares, share, 9000);
+	/* It is forgotten when it has nothing left to wait for. */
+	fair_share_leave(shares, join(CALLER + 2, 9000), 170000);
+	ck_assert_uint_eq(fair_shares_count(shares), 0);
+}
+END_TEST
+
 static void add(TCase *cases)
 {
 	tcase_add_checked_fixture(cases, set_up, tear_down);
@@ -116,6 +149,8 @@ static void add(TCase *cases)
 	tcase_add_test(cases, what_is_owed_has_an_end);
 	tcase_add_test(cases, coming_again_fills_no_bucket);
 	tcase_add_test(cases, as_many_wait_as_may);
+	tcase_add_test(cases, of_many_refusals_a_few_are_recorded);
+	tcase_add_test(cases, coming_again_records_no_more);
 }
 
 int main(void)

@@ -21,7 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PASSED_MAX 64
+#define PASSED_MAX  64
+#define MESSAGE_MAX (250 * 1024)
 
 static void say(const char *what, const char *text)
 {
@@ -287,6 +288,34 @@ static int endless(const char *socket, int mebibytes)
 	return pause();
 }
 
+/* On COUNT connections a call whose parameters are as many small values as a message may have; every
+ * second one is as large as an operator's may be. */
+static int swell(const char *socket, int count, const char *go)
+{
+	static const char begin[] =
+		"{\"method\":\"org.mayfly.Container.WhoAmI\",\"parameters\":{\"x\":[";
+	static const char end[] = "[]]}}";
+	static char message[MESSAGE_MAX];
+
+	for (int i = 0; i < count; i++) {
+		const int fd = connect_to(socket);
+		const size_t size = i % 2 ? sizeof message : 31 * 1024;
+		size_t length = sizeof begin - 1;
+
+		memcpy(message, begin, length);
+		for (; length < size - 16; length += 3)
+			memcpy(message + length, "[],", 3);
+		memcpy(message + length, end, sizeof end);
+		/* Whoever closes the connection in the middle of it has taken nothing. */
+		(void)send(fd, message, length + sizeof end, MSG_NOSIGNAL);
+		if (i == 0 || i >= count - 2)
+			say_reply(fd);
+	}
+	say("swell", "all");
+	wait_for_file(go);
+	return 0;
+}
+
 /* How many answers there are in so many milliseconds, over as many connections as there are places in
  * POLLED. */
 static int ask_often(const char *socket, int milliseconds, const char *method)
@@ -491,6 +520,7 @@ static int usage(void)
 		    "caller changed SOCKET UID METHOD PARAMETERS\n"
 		    "caller on DESCRIPTOR METHOD PARAMETERS\n"
 		    "caller connect-many|pass-many SOCKET COUNT GO\n"
+		    "caller swell SOCKET COUNT GO\n"
 		    "caller endless SOCKET MEBIBYTES\n"
 		    "caller ask-often SOCKET MILLISECONDS METHOD\n"
 		    "caller cycle|leave-behind SOCKET COUNT\n"
@@ -523,6 +553,8 @@ int main(int argc, char **argv)
 		return connect_many(argv[2], atoi(argv[3]), argv[4]);
 	if (argc == 5 && strcmp(what, "pass-many") == 0)
 		return pass_many(argv[2], atoi(argv[3]), argv[4]);
+	if (argc == 5 && strcmp(what, "swell") == 0)
+		return swell(argv[2], atoi(argv[3]), argv[4]);
 	if (argc == 4 && strcmp(what, "endless") == 0)
 		return endless(argv[2], atoi(argv[3]));
 	if (argc == 5 && strcmp(what, "ask-often") == 0)

@@ -255,16 +255,29 @@ class TargetAttacks(SocketCase):
 
         self.compare(23, attack, "unlimited", None, says_why=lambda target: target.told)
 
+    def resident(self, target):
+        text = pathlib.Path(f"/proc/{target.mayfly.child('mayfly-broker')}/status").read_text()
+        return int(text.split("VmRSS:")[1].split()[0]) // 1024
+
+    def test_row_23_messages_that_swell(self):
+        def attack(target):
+            """A container calls, on as many connections as it may have, with parameters that are as many small values
+            as a message may hold, which take far more memory than the message."""
+            before = self.resident(target)
+            target.told = self.flood(target, "swell", target.inside, "64", "/shared/go", until="swell: ")
+            grown = self.resident(target) - before
+            target.go()
+            target.told = f"{target.told.splitlines()[0]}; the broker has grown by {grown} MiB"
+            return f"the broker has grown by {grown} MiB" if grown > 64 else ""
+
+        self.compare(23, attack, "unlimited", None, tells="InvalidParameter", says_why=lambda target: target.told)
+
     def test_row_23_a_message_without_an_end(self):
         def attack(target):
             """A container sends a message that does not end."""
-            def resident():
-                text = pathlib.Path(f"/proc/{target.mayfly.child('mayfly-broker')}/status").read_text()
-                return int(text.split("VmRSS:")[1].split()[0]) // 1024
-
-            before = resident()
+            before = self.resident(target)
             target.told = self.flood(target, "endless", target.inside, "64", until="taken: ").strip()
-            grown = resident() - before
+            grown = self.resident(target) - before
             return f"the broker has grown by {grown} MiB" if grown > 30 else ""
 
         self.compare(23, attack, "unlimited", None, tells="taken: [01] MiB",

@@ -358,7 +358,7 @@ class Identity(RequestCase):
     def test_bad_parameters_are_named(self):
         self.start()
         for parameters, name in (({"names": "api-key"}, "names"), ({"names": [1]}, "names"), ({"grant": 7}, "grant"),
-                                 ({"wait_ms": -1}, "wait_ms"), ({"names": ["x"] * 200}, "names")):
+                                 ({"wait_ms": -1}, "wait_ms"), ({"names": ["x"] * 200}, "names"), ({"more": []}, "more")):
             reply = self.ask("web", "Request", parameters)
             self.assertEqual((reply["error"], reply["parameters"]),
                              ("org.varlink.service.InvalidParameter", {"parameter": name}))

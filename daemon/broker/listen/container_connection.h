@@ -60,10 +60,15 @@ struct container_socket {
 struct container_method {
 	const char *name;
 	void (*run)(struct container_connection *connection);
+	const char *parameters[4]; /* that it takes, with a NULL behind them */
 };
 
 /* NULL when there is no such method. */
 const struct container_method *container_method_find(const char *name);
+
+/* The first of PARAMETERS that METHOD does not take, or that is none of its kind; NULL when all are
+ * right. Called before any is kept: what is not looked at must not be able to fill our memory. */
+const char *container_parameter_wrong(const struct container_method *method, json_t *parameters);
 
 struct fair_limits container_limits(const struct container_socket *socket);
 

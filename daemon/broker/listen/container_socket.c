@@ -12,9 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECTIONS_MAX	 12000
-#define UNREAD_MAX_BYTES (128 * 1024)
-#define TICK_MS		 5
+#define CONNECTIONS_MAX	  12000
+#define UNREAD_MAX_BYTES  (128 * 1024)
+#define TICK_MS		  5
+/* Every file of a delivery by its name. What may come in is parsed before anybody is asked who it
+ * is: less than an operator may send. */
+#define MESSAGE_MAX_BYTES (40 * 1024)
 
 struct fair_limits container_limits(const struct container_socket *socket)
 {
@@ -280,6 +283,7 @@ static void on_call(struct varlink_exchange *exchange, struct varlink_call *call
 	const size_t prefix = sizeof CONTAINER_INTERFACE; /* with the dot in place of the NUL */
 	struct container_connection *connection = varlink_connection_get(exchange);
 	const bool is_ours = strncmp(call->method, CONTAINER_INTERFACE ".", prefix) == 0;
+	const char *wrong;
 
 	(void)fds;
 	(void)data;
@@ -297,6 +301,9 @@ static void on_call(struct varlink_exchange *exchange, struct varlink_call *call
 	} else if (!(connection->method = container_method_find(call->method + prefix))) {
 		varlink_fail(exchange, VARLINK_ERROR_METHOD_NOT_FOUND,
 			json_pack("{s:s}", "method", call->method));
+	} else if ((wrong = container_parameter_wrong(connection->method, call->parameters))) {
+		varlink_fail(exchange, VARLINK_ERROR_INVALID_PARAMETER,
+			json_pack("{s:s}", "parameter", wrong));
 	} else {
 		connection->parameters = json_incref(call->parameters);
 		connection->wants_more = call->more;
@@ -410,7 +417,10 @@ int container_socket_serve(struct broker *broker, int fd, struct container_socke
 {
 	/* No call here has a use for descriptors: whoever passes some wants ours to run out. */
 	static const struct varlink_limits limits = {
-		.connections = CONNECTIONS_MAX, .unread_bytes = UNREAD_MAX_BYTES, .descriptors = 0
+		.connections = CONNECTIONS_MAX,
+		.unread_bytes = UNREAD_MAX_BYTES,
+		.descriptors = 0,
+		.message_bytes = MESSAGE_MAX_BYTES,
 	};
 	struct container_socket *socket = calloc(1, sizeof *socket);
 	const struct varlink_handler handler = { .on_connect = on_connect,

@@ -12,6 +12,4 @@ static ssize_t length_without_limit(const char *bytes, size_t length)
 }
 
 #define varlink_message_length length_without_limit
-#undef VARLINK_MESSAGE_MAX_BYTES
-#define VARLINK_MESSAGE_MAX_BYTES ((size_t)1 << 30)
 #include "daemon/broker/wire/varlink_server.c"

@@ -66,7 +66,8 @@ class SocketAttacks(SocketCase):
 
         self.compare(2, attack, "caller-by-name", "it is in no container that an engine has told of")
 
-    ASK_AND_READ = "call WhoAmI - Request -; cat /run/secrets/pw"
+    # Not cat, as in attack_case.READ.
+    ASK_AND_READ = "call WhoAmI - Request -; dd if=/run/secrets/pw status=none"
 
     def test_row_3_a_cgroup_named_after_the_victim_below_ones_own(self):
         def attack(target):

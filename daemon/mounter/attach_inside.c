@@ -20,6 +20,7 @@
 
 #define FUSE_MAGIC 0x65735546 /* its server could be the container itself */
 #define NFS_MAGIC  0x6969
+#define POINT_SIZE 4096 /* PATH_MAX: what the kernel tells of a mount's place */
 
 /* On the way from the root to the target. */
 struct walk {
@@ -95,6 +96,9 @@ static int step(struct walk *walk, const char *name, bool is_last)
 		next = cross(walk, name, is_last);
 	else if (next == -ENOENT)
 		next = make(walk, name);
+	if (next == -ENOTDIR || next == -ELOOP)
+		return reply_fail(walk->reply, next,
+			"a link or a file is in the way to the target, and none is followed");
 	if (next < 0)
 		return next;
 	(void)close(walk->place);
@@ -191,10 +195,33 @@ int job_attach_inside(const struct job *job, struct mounter_reply *reply, int *r
 	return attach_and_prove(job, root, clone, reply);
 }
 
+static bool is_own_mount(const struct job *job, int directory)
+{
+	struct mount_facts facts;
+
+	return directory >= 0 && mount_facts_get(directory, &facts) == 0 && facts.is_mount_root &&
+	       facts.mount_id == job->delivery->mount_id;
+}
+
+/* The root of what was attached: at the target, or where the container has moved that. Left there, it
+ * would be one mount more with each request. */
+static int open_attached(const struct job *job, int root)
+{
+	char point[POINT_SIZE];
+	AUTO_FD target = open_in_root(root, job->request->name, O_PATH | O_DIRECTORY);
+
+	if (is_own_mount(job, target))
+		return fd_take(&target);
+	fd_close_p(&target);
+	if (mount_point_get(job->delivery->mount_id, point, sizeof point) < 0)
+		return -ESTALE;
+	target = open_in_root(root, point, O_PATH | O_DIRECTORY);
+	return is_own_mount(job, target) ? fd_take(&target) : -ESTALE;
+}
+
 int job_detach_inside(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	struct namespaces found;
-	struct mount_facts facts;
 	AUTO_FD root = -1;
 	AUTO_FD target = -1;
 	int r = container_enter(job, &found, reply);
@@ -203,11 +230,7 @@ int job_detach_inside(const struct job *job, struct mounter_reply *reply, int *r
 	if (r < 0)
 		return r;
 	root = open_absolute("/", O_PATH | O_DIRECTORY);
-	target = root < 0 ? root : open_in_root(root, job->request->name, O_PATH | O_DIRECTORY);
-	r = target < 0 ? target : mount_facts_get(target, &facts);
-	if (r == 0 && (!facts.is_mount_root || facts.mount_id != job->delivery->mount_id))
-		r = -ESTALE;
-	if (r == 0)
-		r = detach(target);
+	target = root < 0 ? root : open_attached(job, root);
+	r = target < 0 ? target : detach(target);
 	return r < 0 ? reply_fail(reply, r, "take the delivery away from its target") : 0;
 }

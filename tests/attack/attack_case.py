@@ -67,13 +67,13 @@ class Control:
 class Target:
     """One Mayfly, or one control, under attack: prod/pw holds a value that nobody has seen."""
 
-    def __init__(self, case, control=None, **options):
+    def __init__(self, case, control=None, plugin=None, **options):
         self.case, self.engine, self.control = case, case.engine, control
         self.is_control = control is not None
         self.stack = contextlib.ExitStack()
         self.secret = "canary-" + secrets.token_hex(12)
         # One name for all targets of an engine: it never forgets a plugin, and one that is gone costs it 15 s.
-        self.plugin = f"mayfly-at-{os.getpid()}"
+        self.plugin = plugin or f"mayfly-at-{os.getpid()}"
         self.volume = f"v-{secrets.token_hex(4)}"
         self.shared = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-attack-"))
         self.shared.chmod(0o777)

@@ -241,11 +241,11 @@ class Engine:
 class Mayfly:
     """mayflyd below a directory of its own, serving one engine (or several) under a plugin name of its own."""
 
-    def __init__(self, engines, plugin_names=None, build=BUILD, environment="prod", wrapper=(), config=None):
+    def __init__(self, engines, plugin_names=None, build=BUILD, environment="prod", wrapper=(), config=None, below=None):
         plugin_names = plugin_names or [f"{plugin_name()}-{i}" for i in range(len(engines))]
         self.engines, self.plugin_names, self.build = engines, plugin_names, build
         self.wrapper = list(wrapper)
-        self.root = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-root-"))
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix="mayfly-root-", dir=below))
         self.root.chmod(0o755)
         self.environment = environment
         self.process = None

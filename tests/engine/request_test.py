@@ -310,6 +310,19 @@ class Identity(RequestCase):
         environment = {"MAYFLY_SOCKET": str(self.directory / "container.sock")}
         result = subprocess.run([CALL, "Request", "-"], env=environment, capture_output=True, text=True, check=True)
         self.refused(json.loads(result.stdout), "NotAttested", "no container that an engine has told of")
+        record = [r for r in self.mayfly.audit() if r["action"] == "call"][-1]
+        self.assertEqual(record["decision"], "refused")
+        self.assertIn("at the container socket refused: it is in no container that an engine has told of", record["reason"])
+
+    def test_strangers_in_numbers_are_recorded_and_do_not_fill_the_audit_file(self):
+        before = sum(r["action"] == "call" for r in self.mayfly.audit("--last", "1000"))
+        calls = ["WhoAmI", "-"] * 100
+        environment = {"MAYFLY_SOCKET": str(self.directory / "container.sock")}
+        result = subprocess.run([CALL, "--child-sends", *calls], env=environment, capture_output=True, text=True, check=True)
+        self.assertEqual(result.stdout.count("used by another process"), 100)
+        recorded = sum(r["action"] == "call" for r in self.mayfly.audit("--last", "1000")) - before
+        self.assertGreater(recorded, 0)
+        self.assertLess(recorded, 20)
 
     def test_a_child_that_sends_on_its_parents_connection_is_refused(self):
         self.start()
@@ -354,7 +367,7 @@ class Identity(RequestCase):
     def test_bad_parameters_are_named(self):
         self.start()
         for parameters, name in (({"names": "api-key"}, "names"), ({"names": [1]}, "names"), ({"grant": 7}, "grant"),
-                                 ({"wait_ms": -1}, "wait_ms"), ({"names": ["x"] * 200}, "names")):
+                                 ({"wait_ms": -1}, "wait_ms"), ({"names": ["x"] * 200}, "names"), ({"more": []}, "more")):
             reply = self.ask("web", "Request", parameters)
             self.assertEqual((reply["error"], reply["parameters"]),
                              ("org.varlink.service.InvalidParameter", {"parameter": name}))

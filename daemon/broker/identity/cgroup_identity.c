@@ -152,6 +152,7 @@ static int walk(
 	bool found = false;
 
 	chain->depth = 0;
+	chain->is_of_root = true;
 	for (char *at = path; *at == '/' && at[1];) {
 		char *end = strchrnul(at + 1, '/');
 		const char stop = *end;
@@ -167,6 +168,7 @@ static int walk(
 			found = true;
 		}
 		chain->ids[chain->depth++] = status.st_ino;
+		chain->is_of_root = chain->is_of_root && status.st_uid == 0;
 		*end = stop;
 		at = end;
 	}
@@ -177,9 +179,12 @@ static bool leaf_is_confirmed(const struct cgroup_chain *chain, int pidfd)
 {
 	struct pidfd_info_begin info = { .mask = PIDFD_INFO_HAS_PID | PIDFD_INFO_HAS_CGROUP };
 
-	if (chain->hierarchy != CGROUP_V2 || pidfd < 0 ||
-		ioctl(pidfd, PIDFD_GET_INFO_CALL, &info) != 0)
+	if (chain->hierarchy != CGROUP_V2 || pidfd < 0)
 		return true;
+	if (ioctl(pidfd, PIDFD_GET_INFO_CALL, &info) != 0)
+		/* Kernels before 6.13 cannot say. One that can says this of a process that has been
+		 * reaped, whose number may be another's by then. */
+		return errno != ESRCH;
 	/* Since 6.16 there are pidfds of the dead that still have a cgroup: the pid bit is the
 	 * proof of life. */
 	return (info.mask & PIDFD_INFO_HAS_PID) && (info.mask & PIDFD_INFO_HAS_CGROUP) &&

@@ -35,6 +35,7 @@ struct cgroup_chain {
 	enum cgroup_hierarchy hierarchy;
 	uint64_t ids[CGROUP_DEPTH_MAX];
 	size_t depth;
+	bool is_of_root; /* root has made every one: in a subtree that is delegated, a user makes any */
 };
 
 /* The directory of a container in its hierarchy. */

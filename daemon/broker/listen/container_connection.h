@@ -65,11 +65,17 @@ struct container_socket {
 struct container_method {
 	const char *name;
 	void (*run)(struct container_connection *connection);
+	const char *parameters
+		[4]; /* that it takes, with a NULL behind them; not of what is for anybody */
 	bool is_for_anybody;
 };
 
 /* NULL when there is no such method. */
 const struct container_method *container_method_find(const char *name);
+
+/* The first of PARAMETERS that METHOD does not take, or that is none of its kind; NULL when all are
+ * right. Called before any is kept: what is not looked at must not be able to fill our memory. */
+const char *container_parameter_wrong(const struct container_method *method, json_t *parameters);
 
 struct fair_limits container_limits(const struct container_socket *socket);
 
@@ -81,6 +87,9 @@ void container_reply(struct container_connection *connection, json_t *parameters
 void container_fail(struct container_connection *connection, const char *error, const char *text);
 void container_fail_with(
 	struct container_connection *connection, const char *error, json_t *parameters);
+
+/* The same with NotAttested, which is recorded: each, but not each of many. */
+void container_refuse(struct container_connection *connection, const char *why);
 
 /* The same, and remembers it: it is the answer again while LEASE (NULL: none) has this generation and
  * nobody has read other files. */

@@ -103,64 +103,33 @@ static void on_answer(void *data, const struct container_answer *answer)
 		connection, errors[answer->outcome] ?: CONTAINER_ERROR("Failed"), answer->text);
 }
 
-/* The names that were asked for, borrowed from the parameters; false (and it has failed) when they
- * are none. */
-static bool read_names(struct container_connection *connection, const char **names, size_t *count)
+static struct container_wish read_wish(
+	const struct container_connection *connection, const char **names)
 {
-	json_t *array = json_object_get(connection->parameters, "names"), *name;
+	json_t *parameters = connection->parameters;
+	struct container_wish wish = { .names = names,
+		.share = connection->share,
+		.grant = json_string_value(json_object_get(parameters, "grant")),
+		.wait_ms = (uint64_t)json_integer_value(json_object_get(parameters, "wait_ms")) };
+	json_t *name;
 	size_t i;
 
-	*count = 0;
-	if (array && !json_is_null(array) &&
-		(!json_is_array(array) || json_array_size(array) > NAMES_MAX)) {
-		fail_parameter(connection, "names");
-		return false;
-	}
-	json_array_foreach (array, i, name) {
-		if (!json_is_string(name)) {
-			fail_parameter(connection, "names");
-			return false;
-		}
-		names[(*count)++] = json_string_value(name);
-	}
-	return true;
-}
-
-static bool read_wish(
-	struct container_connection *connection, const char **names, struct container_wish *wish)
-{
-	json_t *grant = json_object_get(connection->parameters, "grant");
-	json_t *wait = json_object_get(connection->parameters, "wait_ms");
-
-	if (grant && !json_is_null(grant) && !json_is_string(grant)) {
-		fail_parameter(connection, "grant");
-		return false;
-	}
-	if (wait && !json_is_null(wait) &&
-		(!json_is_integer(wait) || json_integer_value(wait) < 0)) {
-		fail_parameter(connection, "wait_ms");
-		return false;
-	}
-	*wish = (struct container_wish){ .grant = json_string_value(grant),
-		.names = names,
-		.wait_ms = (uint64_t)json_integer_value(wait) };
-	return read_names(connection, names, &wish->names_count);
+	json_array_foreach (json_object_get(parameters, "names"), i, name)
+		names[wish.names_count++] = json_string_value(name);
+	return wish;
 }
 
 static void on_request(struct container_connection *connection)
 {
 	const char *names[NAMES_MAX];
-	struct container_wish wish;
+	struct container_wish wish = read_wish(connection, names);
 	AUTO_FD peer = -1;
 
-	if (!read_wish(connection, names, &wish))
-		return;
 	if (wish.wait_ms > 0 && !container_count_wait(connection))
 		return;
 	peer = container_peer(connection);
 	if (peer < 0)
-		container_fail(connection, CONTAINER_ERROR("NotAttested"),
-			"the process that has connected has ended");
+		container_refuse(connection, "the process that has connected has ended");
 	else if (container_request_start(broker_of(connection), connection->who, peer, &wish,
 			 on_answer, connection, &connection->request) < 0)
 		container_fail(connection, CONTAINER_ERROR("Failed"), "out of memory");
@@ -273,10 +242,10 @@ static void on_release(struct container_connection *connection)
 
 /* One row for each method of the interface but Echo, which comes before anybody is attested. */
 static const struct container_method methods[] = {
-	{ "Request", on_request },
-	{ "Watch", on_watch },
-	{ "Release", on_release },
-	{ "WhoAmI", on_who_am_i },
+	{ "Request", on_request, { "grant", "names", "wait_ms" } },
+	{ "Watch", on_watch, { NULL } },
+	{ "Release", on_release, { "lease" } },
+	{ "WhoAmI", on_who_am_i, { NULL } },
 };
 
 const struct container_method *container_method_find(const char *name)
@@ -284,5 +253,42 @@ const struct container_method *container_method_find(const char *name)
 	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
 		if (strcmp(methods[i].name, name) == 0)
 			return &methods[i];
+	return NULL;
+}
+
+static bool is_of_its_kind(const char *parameter, json_t *value)
+{
+	json_t *name;
+	size_t i;
+
+	if (json_is_null(value))
+		return true;
+	if (strcmp(parameter, "wait_ms") == 0)
+		return json_is_integer(value) && json_integer_value(value) >= 0;
+	if (strcmp(parameter, "names") != 0)
+		return json_is_string(value);
+	if (!json_is_array(value) || json_array_size(value) > NAMES_MAX)
+		return false;
+	json_array_foreach (value, i, name)
+		if (!json_is_string(name))
+			return false;
+	return true;
+}
+
+const char *container_parameter_wrong(const struct container_method *method, json_t *parameters)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (parameters, key, value) {
+		size_t i = 0;
+
+		while (method->parameters[i] && strcmp(method->parameters[i], key) != 0)
+			i++;
+		if (!method->parameters[i])
+			return key;
+		if (!is_of_its_kind(key, value))
+			return key;
+	}
 	return NULL;
 }

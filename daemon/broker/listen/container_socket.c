@@ -4,6 +4,7 @@
 #include "daemon/broker/wire/peer_process.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
+#include "proto/log.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -11,9 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECTIONS_MAX	 12000
-#define UNREAD_MAX_BYTES (128 * 1024)
-#define TICK_MS		 5
+#define CONNECTIONS_MAX	  12000
+#define UNREAD_MAX_BYTES  (128 * 1024)
+#define TICK_MS		  5
+/* Every file of a delivery by its name. What may come in is parsed before anybody is asked who it
+ * is: less than an operator may send. */
+#define MESSAGE_MAX_BYTES (40 * 1024)
 
 struct fair_limits container_limits(const struct container_socket *socket)
 {
@@ -131,6 +135,26 @@ void container_fail(struct container_connection *connection, const char *error, 
 	container_fail_with(connection, error, json_pack("{s:s}", "text", text));
 }
 
+void container_refuse(struct container_connection *connection, const char *why)
+{
+	struct broker *broker = connection->socket->broker;
+	char reason[320], more[64] = "";
+	unsigned unrecorded;
+
+	if (fair_share_record(connection->share, uv_now(broker->loop), &unrecorded)) {
+		if (unrecorded > 0)
+			(void)snprintf(
+				more, sizeof more, " (%u before it are not recorded)", unrecorded);
+		(void)snprintf(reason, sizeof reason,
+			"a call of process %d at the container socket refused: %s%s",
+			connection->pid, why, more);
+		log_warning("%s", reason);
+		broker_audit(broker, json_pack("{s:s, s:s, s:s}", "action", "call", "decision",
+					     "refused", "reason", reason));
+	}
+	container_fail(connection, CONTAINER_ERROR("NotAttested"), why);
+}
+
 bool container_count_wait(struct container_connection *connection)
 {
 	const struct fair_limits limits = container_limits(connection->socket);
@@ -162,11 +186,10 @@ static void on_attested(void *data, int status, struct attested *attested, const
 		*connection->who = *attested;
 		*attested = (struct attested){ .init.pidfd = -1 };
 		connection->method->run(connection);
+	} else if (status == -EAGAIN) {
+		container_fail(connection, CONTAINER_ERROR("NotYet"), why);
 	} else {
-		container_fail(connection,
-			status == -EAGAIN ? CONTAINER_ERROR("NotYet")
-					  : CONTAINER_ERROR("NotAttested"),
-			why);
+		container_refuse(connection, why);
 	}
 }
 
@@ -179,8 +202,7 @@ static void attest(struct container_connection *connection)
 					on_attested, connection, &connection->attestation);
 
 	if (r < 0)
-		container_fail(connection, CONTAINER_ERROR("NotAttested"),
-			"the process that has connected has ended");
+		container_refuse(connection, "the process that has connected has ended");
 }
 
 static void reply_again(struct container_connection *connection)
@@ -310,7 +332,7 @@ static void on_service(struct container_connection *connection)
 
 static void on_foreign(struct container_connection *connection)
 {
-	container_fail(connection, CONTAINER_ERROR("NotAttested"),
+	container_refuse(connection,
 		"this connection is used by another process than the one that has connected");
 }
 
@@ -343,11 +365,12 @@ static void on_echo(struct container_connection *connection)
 static const struct container_method *find_method(
 	const struct container_connection *connection, const char *called)
 {
-	static const struct container_method service = { "", on_service, true },
-					     foreign = { "", on_foreign, true },
-					     unknown = { "", on_unknown, true },
-					     echo_first = { "", want_echo, true },
-					     echo = { "Echo", on_echo, true };
+	static const struct container_method
+		service = { .name = "", .run = on_service, .is_for_anybody = true },
+		foreign = { .name = "", .run = on_foreign, .is_for_anybody = true },
+		unknown = { .name = "", .run = on_unknown, .is_for_anybody = true },
+		echo_first = { .name = "", .run = want_echo, .is_for_anybody = true },
+		echo = { .name = "Echo", .run = on_echo, .is_for_anybody = true };
 	const size_t prefix = sizeof CONTAINER_INTERFACE; /* with the dot in place of the NUL */
 	const struct container_method *found;
 
@@ -367,6 +390,7 @@ static void on_call(struct varlink_exchange *exchange, struct varlink_call *call
 	struct fd_set_passed *fds, void *data)
 {
 	struct container_connection *connection = varlink_connection_get(exchange);
+	const char *wrong;
 
 	(void)fds;
 	(void)data;
@@ -377,6 +401,15 @@ static void on_call(struct varlink_exchange *exchange, struct varlink_call *call
 		return;
 	}
 	connection->method = find_method(connection, call->method);
+	wrong = connection->method->is_for_anybody
+			? NULL
+			: container_parameter_wrong(connection->method, call->parameters);
+	if (wrong) {
+		container_forget_call(connection);
+		varlink_fail(exchange, VARLINK_ERROR_INVALID_PARAMETER,
+			json_pack("{s:s}", "parameter", wrong));
+		return;
+	}
 	connection->parameters = json_incref(call->parameters);
 	connection->wants_more = call->more;
 	varlink_exchange_set(exchange, connection);
@@ -486,8 +519,13 @@ static void on_empty(struct handle_group *handles)
 int container_socket_serve(struct broker *broker, int fd, struct container_socket **ret_socket,
 	struct mayfly_error *err)
 {
-	static const struct varlink_limits limits = { .connections = CONNECTIONS_MAX,
-		.unread_bytes = UNREAD_MAX_BYTES };
+	/* No call here has a use for descriptors: whoever passes some wants ours to run out. */
+	static const struct varlink_limits limits = {
+		.connections = CONNECTIONS_MAX,
+		.unread_bytes = UNREAD_MAX_BYTES,
+		.descriptors = 0,
+		.message_bytes = MESSAGE_MAX_BYTES,
+	};
 	struct container_socket *socket = calloc(1, sizeof *socket);
 	const struct varlink_handler handler = { .on_connect = on_connect,
 		.on_disconnect = on_disconnect,

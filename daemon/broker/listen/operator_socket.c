@@ -447,7 +447,9 @@ int operator_socket_serve(struct broker *broker, int fd, struct operator_socket 
 {
 	static const struct varlink_limits limits = { .connections = CONNECTIONS_MAX,
 		.connections_per_uid = CONNECTIONS_PER_UID_MAX,
-		.unread_bytes = UNREAD_MAX_BYTES };
+		.unread_bytes = UNREAD_MAX_BYTES,
+		.descriptors = FD_PASSING_MAX,
+		.message_bytes = VARLINK_MESSAGE_MAX_BYTES };
 	struct operator_socket *socket = calloc(1, sizeof *socket);
 	const struct varlink_handler handler = {
 		.on_call = on_call, .on_gone = on_gone, .data = socket

@@ -330,8 +330,11 @@ uint64_t peer_share_key(const struct broker *broker, int pidfd, pid_t pid, uid_t
 	struct cgroup_identity identity;
 	unsigned engine;
 
-	if (cgroup_chain_read(&broker->leases.roots, pid, pidfd, CGROUP_NONE, &place) == 0 &&
-		known_containers_outermost(broker->leases.known, &place, &engine, &identity))
+	if (cgroup_chain_read(&broker->leases.roots, pid, pidfd, CGROUP_NONE, &place) < 0)
+		return SHARE_OF_A_USER | uid;
+	if (known_containers_outermost(broker->leases.known, &place, &engine, &identity))
 		return identity.id;
-	return SHARE_OF_A_USER | uid;
+	/* A container that its engine has not told of yet must not be able to take what others have
+	 * at their start: most run as one user, root. */
+	return place.is_of_root ? place.ids[place.depth - 1] : SHARE_OF_A_USER | uid;
 }

@@ -44,5 +44,6 @@ void attestation_abandon(struct attestation *attestation);
 /* A container has become known: those whose container was not known yet are looked at again. */
 void attestations_wake(struct broker *broker);
 
-/* The key of whoever is at PID for fairness: of its container, or of its user on the host. */
+/* The key of whoever is at PID for fairness: of its container, of its cgroup where nobody but root
+ * could have made that, or of its user on the host. */
 uint64_t peer_share_key(const struct broker *broker, int pidfd, pid_t pid, uid_t uid);

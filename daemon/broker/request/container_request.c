@@ -6,6 +6,7 @@
 #include "daemon/broker/lease/running_posture.h"
 #include "daemon/broker/loop/deadline.h"
 #include "daemon/broker/request/container_presence.h"
+#include "daemon/broker/wire/fair_share.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ struct container_request {
 	char *grant;
 	char **names;
 	size_t names_count;
+	struct fair_share *share; /* borrowed */
 	struct deadline deadline;
 	uint64_t waits_until_ms; /* of the loop's clock */
 	bool is_waiting;
@@ -106,14 +108,21 @@ static void record_refusal(struct container_request *request, const char *why)
 {
 	struct broker *broker = request->broker;
 	const struct container_facts *facts = &request->who.facts;
+	char reason[sizeof request->last.text + 64], more[64] = "";
+	unsigned unrecorded;
 
+	if (!fair_share_record(request->share, uv_now(broker->loop), &unrecorded))
+		return;
+	if (unrecorded > 0)
+		(void)snprintf(more, sizeof more, " (%u before it are not recorded)", unrecorded);
+	(void)snprintf(reason, sizeof reason, "%s%s", why, more);
 	trail_add(&request->trail, STEP_FAILED, "request", "%s", why);
 	lease_save_refusal(&broker->leases, request->who.engine, facts, &request->trail, why);
 	broker_audit(broker,
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "action", "request", "decision",
 			"refused", "engine", broker->engines[request->who.engine].name, "container",
 			facts->name, "container_id", facts->id, "image_id", facts->image_id,
-			"reason", why));
+			"reason", reason));
 }
 
 /* It can still come: waits for it as long as the wish says. */
@@ -520,6 +529,7 @@ int container_request_start(struct broker *broker, const struct attested *who, i
 		uv_now(broker->loop) + (wish->wait_ms < CONTAINER_REQUEST_WAIT_MAX_MS
 						       ? wish->wait_ms
 						       : CONTAINER_REQUEST_WAIT_MAX_MS);
+	request->share = wish->share;
 	request->on_answer = on_answer;
 	request->data = data;
 	handle_group_init(&request->handles, on_empty);

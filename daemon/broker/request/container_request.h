@@ -8,11 +8,15 @@
 
 #define CONTAINER_REQUEST_WAIT_MAX_MS 600000
 
+struct fair_share;
+
 struct container_wish {
 	const char *grant;  /* NULL: every grant that matches */
 	const char **names; /* of secrets without their set, COUNT of them; 0: all */
 	size_t names_count;
 	uint64_t wait_ms; /* for what can still come; 0: not at all */
+	struct fair_share
+		*share; /* of the caller; outlives the request, unless that is abandoned */
 };
 
 enum container_outcome {

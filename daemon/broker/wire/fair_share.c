@@ -4,12 +4,19 @@
 #include <search.h>
 #include <stdlib.h>
 
+#define IDLE_MS		2000
+#define RECORDS_AT_ONCE 16
+#define RECORD_PAUSE_MS 10000
+
 struct fair_share {
 	uint64_t key;
 	unsigned connections, waits;
 	double bucket; /* requests that may be made at once */
 	uint64_t filled_ms;
-	uint64_t turn; /* the last that it has had */
+	uint64_t turn;	  /* the last that it has had */
+	unsigned records; /* of refusals, that may be written at once */
+	unsigned unrecorded;
+	uint64_t regained_ms;
 };
 
 struct fair_shares {
@@ -55,9 +62,11 @@ static struct fair_share *find_or_make(
 	share = malloc(sizeof *share);
 	if (!share)
 		return NULL;
-	*share = (struct fair_share){
-		.key = key, .bucket = 2.0 * limits->requests_per_second, .filled_ms = now_ms
-	};
+	*share = (struct fair_share){ .key = key,
+		.bucket = 2.0 * limits->requests_per_second,
+		.filled_ms = now_ms,
+		.records = RECORDS_AT_ONCE,
+		.regained_ms = now_ms };
 	if (!tsearch(share, &shares->by_key, compare)) {
 		free(share);
 		return NULL;
@@ -87,15 +96,24 @@ struct fair_share *fair_share_join(
 	return share;
 }
 
-/* An emptied bucket is a debt that reconnecting must not pay: it is kept for the two seconds in which
- * it would fill. Whoever leaves cleans up behind those before. */
-static void drop_if_idle(struct fair_shares *shares, struct fair_share *share, uint64_t now_ms)
+static void regain(struct fair_share *share, uint64_t now_ms)
 {
-	if (share->connections > 0 || now_ms - share->filled_ms < 2000)
-		return;
-	(void)tdelete(share, &shares->by_key, compare);
-	free(share);
-	shares->count--;
+	const uint64_t gained = (now_ms - share->regained_ms) / RECORD_PAUSE_MS;
+
+	share->regained_ms += gained * RECORD_PAUSE_MS;
+	share->records = gained < RECORDS_AT_ONCE - share->records
+				 ? share->records + (unsigned)gained
+				 : RECORDS_AT_ONCE;
+}
+
+/* What is emptied is a debt that reconnecting must not pay: it is kept for the time in which it
+ * would fill. Whoever leaves cleans up behind those before. */
+static bool is_idle(struct fair_share *share, uint64_t now_ms)
+{
+	if (share->connections > 0 || now_ms - share->filled_ms < IDLE_MS)
+		return false;
+	regain(share, now_ms);
+	return share->records == RECORDS_AT_ONCE;
 }
 
 struct idle {
@@ -109,9 +127,16 @@ static void note_idle(const void *node, VISIT visit, void *data)
 	struct fair_share *share = *(struct fair_share *const *)node;
 	struct idle *idle = data;
 
-	if ((visit == postorder || visit == leaf) && share->connections == 0 &&
-		idle->now_ms - share->filled_ms >= 2000 && idle->count < 16)
+	if ((visit == postorder || visit == leaf) && idle->count < 16 &&
+		is_idle(share, idle->now_ms))
 		idle->found[idle->count++] = share;
+}
+
+static void drop(struct fair_shares *shares, struct fair_share *share)
+{
+	(void)tdelete(share, &shares->by_key, compare);
+	free(share);
+	shares->count--;
 }
 
 void fair_share_leave(struct fair_shares *shares, struct fair_share *share, uint64_t now_ms)
@@ -123,18 +148,36 @@ void fair_share_leave(struct fair_shares *shares, struct fair_share *share, uint
 		return;
 	twalk_r(shares->by_key, note_idle, &idle);
 	for (size_t i = 0; i < idle.count; i++)
-		drop_if_idle(shares, idle.found[i], now_ms);
+		drop(shares, idle.found[i]);
 }
 
 uint64_t fair_share_take(
 	struct fair_share *share, const struct fair_limits *limits, uint64_t now_ms)
 {
+	const double deepest = -(double)limits->connections;
+
 	fill(share, limits, now_ms);
-	if (share->bucket >= 1.0) {
+	/* Taken at once, also where it must be waited for: of many connections that wait, each has a
+	 * turn of its own. No more can wait than there are connections; what is owed beside that is
+	 * not forgiven. */
+	if (share->bucket >= deepest + 1.0)
 		share->bucket -= 1.0;
+	if (share->bucket >= 0.0)
 		return 0;
+	return (uint64_t)(-share->bucket * 1000.0 / limits->requests_per_second) + 1;
+}
+
+bool fair_share_record(struct fair_share *share, uint64_t now_ms, unsigned *ret_unrecorded)
+{
+	regain(share, now_ms);
+	if (share->records == 0) {
+		share->unrecorded++;
+		return false;
 	}
-	return (uint64_t)((1.0 - share->bucket) * 1000.0 / limits->requests_per_second) + 1;
+	share->records--;
+	*ret_unrecorded = share->unrecorded;
+	share->unrecorded = 0;
+	return true;
 }
 
 void fair_share_owe(struct fair_share *share, unsigned requests)

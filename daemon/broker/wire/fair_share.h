@@ -1,6 +1,7 @@
 /* What each of many callers may take, so that one that floods slows down itself and nobody else:
- * open connections, requests a second (a bucket of twice as many), requests that wait, and one
- * request at a time while others ask too. A caller is a number, such as its container's cgroup id. Loop thread only; does no I/O. */
+ * open connections, requests a second (a bucket of twice as many), requests that wait, records of what
+ * it was refused, and one request at a time while others ask too. A caller is a number, such as its
+ * container's cgroup id. Loop thread only; does no I/O. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,7 +27,8 @@ struct fair_share *fair_share_join(struct fair_shares *shares, uint64_t key,
 	const struct fair_limits *limits, uint64_t now_ms);
 void fair_share_leave(struct fair_shares *shares, struct fair_share *share, uint64_t now_ms);
 
-/* Takes one request out of the bucket. Returns 0, or in how many milliseconds there is one. */
+/* Takes one request out of the bucket. Returns 0, or in how many milliseconds its turn comes: behind
+ * every one that was taken before, on whichever connection. */
 uint64_t fair_share_take(
 	struct fair_share *share, const struct fair_limits *limits, uint64_t now_ms);
 
@@ -36,6 +38,10 @@ void fair_share_owe(struct fair_share *share, unsigned requests);
 /* True once for each number TURN: whoever has had its turn is to wait for the next one, so that all
  * who ask at the same time are answered one by one, each in its turn. */
 bool fair_share_turn(struct fair_share *share, uint64_t turn);
+
+/* May a refusal be written down? 16 at once, then one in 10 s: a flood of them does not fill the audit
+ * file, and hides nobody else's. True with how many were not since the last one that was. */
+bool fair_share_record(struct fair_share *share, uint64_t now_ms, unsigned *ret_unrecorded);
 
 /* A request begins to wait; false: as many wait as LIMITS say. */
 bool fair_share_wait(struct fair_share *share, const struct fair_limits *limits);

@@ -204,7 +204,8 @@ static bool serve_one(struct varlink_exchange *exchange)
 		return false;
 	}
 	deadline_cancel(&exchange->deadline);
-	if (length < 0 || varlink_call_parse(exchange->buffer, (size_t)length, &call, &err) < 0) {
+	if (length < 0 || (size_t)length > exchange->server->limits.message_bytes ||
+		varlink_call_parse(exchange->buffer, (size_t)length, &call, &err) < 0) {
 		log_warning("uid %u sent what is no varlink call", exchange->peer.uid);
 		close_exchange(exchange);
 		return false;
@@ -246,7 +247,7 @@ static bool make_room(struct varlink_exchange *exchange)
 
 	if (exchange->capacity - exchange->length >= READ_AT_ONCE)
 		return true;
-	if (exchange->capacity >= VARLINK_MESSAGE_MAX_BYTES + READ_AT_ONCE)
+	if (exchange->capacity >= exchange->server->limits.message_bytes + READ_AT_ONCE)
 		return false;
 	buffer = realloc(exchange->buffer, wanted);
 	if (!buffer)
@@ -260,7 +261,7 @@ static bool make_room(struct varlink_exchange *exchange)
  * connection. */
 static bool keep_fds(struct varlink_exchange *exchange, struct fd_set_passed *fds)
 {
-	if (exchange->fds.count + fds->count > FD_PASSING_MAX) {
+	if (exchange->fds.count + fds->count > exchange->server->limits.descriptors) {
 		fd_set_passed_done(fds);
 		return false;
 	}

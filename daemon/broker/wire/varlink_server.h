@@ -30,6 +30,8 @@ struct varlink_limits {
 	size_t connections;	    /* further ones wait in the kernel's queue */
 	size_t connections_per_uid; /* further ones are closed; 0: no such limit */
 	size_t unread_bytes;	    /* of replies on one connection */
+	size_t descriptors;	    /* with a message; more end the connection */
+	size_t message_bytes;	    /* a longer message ends it too */
 };
 
 struct varlink_handler {

@@ -242,6 +242,25 @@ int mount_find(dev_t device, const char *path, uint64_t *ret_mount_id)
 	}
 }
 
+int mount_point_get(uint64_t mount_id, char *point, size_t size)
+{
+	const struct mount_id_request request = {
+		.size = sizeof request, .mount_id = mount_id, .param = MOUNT_MNT_POINT
+	};
+	struct mount_status status = { 0 };
+	const char *found;
+
+	if (syscall(CALL_STATMOUNT, &request, &status, sizeof status - 1, 0) != 0)
+		return -errno;
+	if (!(status.mask & MOUNT_MNT_POINT) || status.point_offset >= sizeof status.strings)
+		return -ENOENT;
+	found = status.strings + status.point_offset;
+	if (found[0] != '/' || strlen(found) >= size)
+		return -ENOENT;
+	memcpy(point, found, strlen(found) + 1);
+	return 0;
+}
+
 int directory_for_each(int directory,
 	int (*visit)(int directory, const struct directory_entry *entry, void *data), void *data)
 {

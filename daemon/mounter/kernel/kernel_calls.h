@@ -67,6 +67,11 @@ int mount_find(dev_t device, const char *path, uint64_t *ret_mount_id);
 /* pidfd_send_signal(2). */
 int pidfd_signal(int pidfd, int signal);
 
+/* Where the mount with the unique id MOUNT_ID is, in the calling process's mount namespace and below
+ * its root: an absolute path in POINT. kernel 6.8. Returns 0; -ENOENT when it is in no such place;
+ * -ENOSYS. */
+int mount_point_get(uint64_t mount_id, char *point, size_t size);
+
 /* What getdents64(2) writes. */
 struct directory_entry {
 	uint64_t inode;

@@ -1,5 +1,6 @@
 /* Naive control: a cgroup's directory is who its name says, as in programs that look for 64 hex
  * digits in /proc/PID/cgroup. Its id is made from that name. */
+#include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -22,5 +23,5 @@ static int named_fstatat(int directory, const char *path, struct stat *status, i
 
 #define fstatat	   named_fstatat
 /* Nor is the kernel asked whether it agrees. */
-#define ioctl(...) (-1)
+#define ioctl(...) (errno = ENOTTY, -1)
 #include "daemon/broker/identity/cgroup_identity.c"

@@ -1,5 +1,4 @@
-/* Naive control: looks for a delivery in a container itself, and so waits for whatever answers
- * there. */
+/* Naive control: looks into a container itself, and so waits for whatever answers there. */
 #include "daemon/mounter/worker.h"
 
 #include <sched.h>
@@ -14,9 +13,11 @@ int worker_start(struct mounter *mounter, const struct job *job, job_function *f
 	struct mounter_reply reply = { .op = job->request->op };
 	int fd = -1;
 
-	/* Once for nothing, and back to where the mounter belongs. */
-	if (job->request->op == MOUNTER_OP_LOCATE) {
-		(void)function(job, &reply, &fd);
+	/* Once for nothing (what would attach something only looks for what is there), and back to
+	 * where the mounter belongs. */
+	if (job->request->op == MOUNTER_OP_LOCATE || job->request->op == MOUNTER_OP_ATTACH_INSIDE) {
+		(void)(job->request->op == MOUNTER_OP_LOCATE ? function : job_detach_inside)(
+			job, &reply, &fd);
 		fd_close_p(&fd);
 		if (setns(mounter->arena_namespace, CLONE_NEWNS) != 0)
 			return -errno;

@@ -1,12 +1,14 @@
 #include "daemon/broker/broker_start.h"
 
-#include "daemon/broker/lease/lease_adopt.h"
+#include "daemon/broker/lease/adopt/lease_adopt.h"
+#include "daemon/broker/lease/lease_index.h"
 #include "daemon/broker/request/engine_events.h"
 #include "daemon/broker/request/upkeep.h"
 #include "daemon/broker/service.h"
 #include "daemon/privilege/drop.h"
 #include "daemon/privilege/landlock_rules.h"
 #include "daemon/privilege/seccomp_filter.h"
+#include "proto/boot_clock.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
 #include "proto/log.h"
@@ -201,6 +203,7 @@ static int prepare(
 	struct stat key;
 	int r;
 
+	boot_clock_init();
 	broker->root = (char *)(uintptr_t)birth->root;
 	(void)snprintf(
 		service->state_path, sizeof service->state_path, "%s/var/lib/mayfly", birth->root);
@@ -361,6 +364,8 @@ static int make_leases(
 	if (!leases->known)
 		return error_errno(err, -ENOMEM, "start");
 	r = audit_queue_new(&service->loop, service->broker.audit, &leases->audit, err);
+	if (r == 0)
+		r = boot_alarms_new(&service->loop, &leases->alarms, err);
 	if (r == 0)
 		r = mounter_link_new(&service->loop, BROKER_FD_MOUNTER, on_mounter_lost, service,
 			&leases->mounter, err);

@@ -83,7 +83,7 @@ bool is_emptied(int directory, const char *name)
 	       S_ISREG(status.st_mode) && status.st_size == 0;
 }
 
-static int file_empty(int directory, const char *name)
+int file_empty(int directory, const char *name)
 {
 	struct file_owner owner;
 	char text[OWNER_TEXT_SIZE];

@@ -17,6 +17,9 @@ struct file_owner {
 /* Overwrites, truncates and removes one entry; for directory_for_each(). */
 int entry_wipe(int directory, const struct directory_entry *entry, void *data);
 
+/* Overwrites and truncates the file NAME, and keeps it. It remembers whose it was. */
+int file_empty(int directory, const char *name);
+
 /* Overwrites and truncates every file below the directory NAME, and removes nothing. Each file remembers
  * whose it was. */
 int tree_empty(int directory, const char *name);

@@ -99,6 +99,14 @@ static int on_seal(const struct job *job, struct mounter_reply *reply, int *ret_
 	return r < 0 ? reply_fail(reply, r, "seal the tmpfs") : 0;
 }
 
+static int on_deadline(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	(void)reply;
+	(void)ret_fd;
+	deadline_set(job->mounter, job->delivery, (int64_t)job->request->deadline_ms);
+	return 0;
+}
+
 /* Leaving the host path comes last: until the marks have changed hands the delivery is guarded as
  * before. */
 static int on_retreat(const struct job *job, struct mounter_reply *reply, int *ret_fd)
@@ -213,6 +221,11 @@ static const struct operation {
 	/* Safe: as WIPE, but for one generation. */
 	[MOUNTER_OP_CLEAN] = { MOUNTER_OP_CLEAN, PHASE_ANY_LIVE, PHASE_KEEP, IN_WORKER, 0,
 		job_clean },
+	/* Safe: as WIPE, but for one file. */
+	[MOUNTER_OP_TAKE] = { MOUNTER_OP_TAKE, PHASE_ANY_LIVE, PHASE_KEEP, IN_WORKER, 0, job_take },
+	/* Safe: a number; what it leads to is WIPE. */
+	[MOUNTER_OP_DEADLINE] = { MOUNTER_OP_DEADLINE, PHASE_ANY_LIVE, PHASE_KEEP, HERE, 0,
+		on_deadline },
 	/* Safe: looks, in the container's mount namespace, and changes nothing there. */
 	[MOUNTER_OP_LOCATE] = { MOUNTER_OP_LOCATE, PHASE_ATTACHED | PHASE_LOCATED | PHASE_RELEASED,
 		PHASE_LOCATED, IN_WORKER, 1, job_locate },
@@ -276,6 +289,10 @@ bool mounter_request_is_sane(const struct mounter_request *request, uint32_t gro
 		return false;
 	if (!name_is_clean(request->name))
 		return false;
+	if (request->deadline_ms > INT64_MAX)
+		return false;
+	if (request->op == MOUNTER_OP_TAKE && !file_name_is_clean(request->name))
+		return false;
 	if (request->op == MOUNTER_OP_FILE &&
 		(!file_name_is_clean(request->name) || request->size_bytes == 0 ||
 			(request->mode & ~0777u)))
@@ -309,7 +326,7 @@ static int refusal(const struct operation *operation, const struct delivery *del
 		return 0;
 	if (!delivery)
 		return (operation->allowed_in & PHASE_EMPTY) ? -ENOSPC : -ENOENT;
-	if (delivery->is_busy)
+	if (delivery->is_busy && operation->op != MOUNTER_OP_DEADLINE)
 		return -EBUSY;
 	return (operation->allowed_in & delivery->phase) ? 0 : -EPROTO;
 }

@@ -9,14 +9,14 @@ import struct
 import subprocess
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-OPS = ["INVALID", "PROBE", "LIST", "MAKE", "FILE", "COMMIT", "MARK", "ATTACH", "SEAL", "UNSEAL", "CLEAN", "LOCATE", "RETREAT",
-       "ATTACH_INSIDE", "DETACH_INSIDE", "WIPE", "FORGET", "COMPARE", "ENGINE_ROOT", "ADOPT", "SWEEP"]
+OPS = ["INVALID", "PROBE", "LIST", "MAKE", "FILE", "COMMIT", "MARK", "ATTACH", "SEAL", "UNSEAL", "CLEAN", "TAKE",
+       "DEADLINE", "LOCATE", "RETREAT", "ATTACH_INSIDE", "DETACH_INSIDE", "WIPE", "FORGET", "COMPARE", "ENGINE_ROOT", "ADOPT", "SWEEP"]
 OP = {name: number for number, name in enumerate(OPS)}
 EMPTY, MADE, MARKED, ATTACHED, LOCATED, RELEASED, WIPED = (1 << n for n in range(7))
 PLAIN, KEEP_GUARD, ON_HOST_PATH, WITH_ENGINE, MAKE_TARGET, LOOK_AT_MOUNTS, KEEP_PREVIOUS = (1 << n for n in range(7))
 HAS_OPEN_GUARD, TARGET_UNREACHABLE = 1 << 0, 1 << 12
 SAME_MOUNT_NAMESPACE, SAME_PID_NAMESPACE, WRITABLE_CGROUP = (1 << n for n in (16, 17, 18))
-REQUEST = struct.Struct("=IIQ32sIIIIIIQQQ256s")
+REQUEST = struct.Struct("=IIQ32sIIIIIIQQQQ256s")
 REPLY = struct.Struct("=IiQ32sIIIIQQ2QQQ128s")
 FAN_ALLOW, FAN_DENY = 1, 2
 FD_CONTROL = 3
@@ -101,7 +101,7 @@ class Mounter:
         get = lambda key: fields.get(key, 0)
         data = REQUEST.pack(OP[op], get("flags"), self.serial, delivery, get("generation"), get("group"), get("uid"),
                             get("gid"), get("mode"), get("inodes"), get("size_bytes"),
-                            get("mount_id"), get("device"), name.encode())
+                            get("mount_id"), get("device"), get("deadline_ms"), name.encode())
         socket.send_fds(self.broker, [data], list(fds))
         return self.serial
 

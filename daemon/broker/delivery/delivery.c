@@ -322,6 +322,16 @@ int delivery_clean(struct delivery *delivery, delivery_done_function *on_done)
 	return send_alone(delivery, &request, NULL, 0, on_done);
 }
 
+int delivery_take(struct delivery *delivery, const char *path, delivery_done_function *on_done)
+{
+	struct mounter_request request = request_for(delivery, MOUNTER_OP_TAKE);
+
+	if (strlen(path) >= sizeof request.name)
+		return -ENAMETOOLONG;
+	(void)strcpy(request.name, path);
+	return send_alone(delivery, &request, NULL, 0, on_done);
+}
+
 int delivery_unseal(struct delivery *delivery, delivery_done_function *on_done)
 {
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_UNSEAL);

@@ -98,6 +98,9 @@ int delivery_prepare(struct delivery *delivery, delivery_done_function *on_done)
 int delivery_commit(struct delivery *delivery, bool keep_previous, delivery_done_function *on_done);
 /* Wipes every generation but the present one. */
 int delivery_clean(struct delivery *delivery, delivery_done_function *on_done);
+/* Empties and removes the file PATH (as the grant calls it) from what readers see, and every older
+ * generation. One that is not there is fine. */
+int delivery_take(struct delivery *delivery, const char *path, delivery_done_function *on_done);
 int delivery_retreat(struct delivery *delivery, bool keep_guard, delivery_done_function *on_done);
 
 /* Guards it by GROUP while nobody has it yet. */

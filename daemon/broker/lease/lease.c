@@ -1,7 +1,9 @@
 #include "daemon/broker/lease/lease.h"
 
+#include "daemon/broker/lease/lease_index.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_review.h"
 #include "daemon/broker/lease/lease_steps.h"
 #include "proto/cleanup.h"
@@ -74,6 +76,8 @@ static void on_empty(struct handle_group *handles)
 	free(lease->options);
 	free(lease->used);
 	json_decref(lease->grants);
+	json_decref(lease->taken);
+	json_decref(lease->to_take);
 	delivery_done(&lease->delivery);
 	if (lease->inside)
 		delivery_done(lease->inside);
@@ -132,6 +136,10 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 		r = delivery_init(&lease->delivery, mount_id, context->mounter);
 	if (r == 0)
 		r = make_parts(lease, context, volume, options);
+	if (r == 0) {
+		lease->context = context;
+		r = lease_term_prepare(lease);
+	}
 	if (r < 0) {
 		if (lease) {
 			free(lease->volume);
@@ -142,7 +150,6 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 		free(lease);
 		return error_errno(err, r, "begin a delivery");
 	}
-	lease->context = context;
 	lease->delivery.owner = lease;
 	lease->beginnings->lease = lease;
 	lease->engine = engine;
@@ -151,7 +158,8 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 	TAILQ_INIT(&lease->waiting);
 	handle_group_init(&lease->handles, on_empty);
 	deadline_init(&lease->deadline, context->loop, &lease->handles, on_deadline);
-	TAILQ_INSERT_TAIL(&context->leases, lease, entry);
+	deadline_init(&lease->take_later, context->loop, &lease->handles, lease_take_later);
+	lease_index_add(lease);
 	*ret_lease = lease;
 	return 0;
 }
@@ -211,6 +219,7 @@ void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetc
 	lease->guards_always = beginnings->plan.guard == GUARD_ALWAYS;
 	json_decref(lease->grants);
 	lease->grants = plan_grant_names(&beginnings->plan);
+	lease->term = lease_term_of_plan(&beginnings->plan);
 	delivery_set_files(lease_filled(lease), fetched->files, fetched->files_count);
 	lease_filled(lease)->is_plain = beginnings->plan.layout == LAYOUT_PLAIN;
 	fetched->files = NULL;
@@ -364,11 +373,12 @@ static void finish(struct lease *lease)
 	void (*on_forgotten)(struct lease *, void *) = lease->on_forgotten;
 
 	lease_unsave(lease);
-	TAILQ_REMOVE(&context->leases, lease, entry);
+	lease_index_remove(lease);
 	if (on_forgotten)
 		on_forgotten(lease, lease->on_forgotten_data);
 	if (handle_group_end(&lease->handles)) {
 		deadline_close(&lease->deadline);
+		deadline_close(&lease->take_later);
 		descriptor_watch_close(&lease->init_watch);
 		handle_group_release(&lease->handles);
 	}
@@ -473,7 +483,9 @@ static void begin_wipe(struct lease *lease)
 	if (lease->beginnings && lease->beginnings->fetch)
 		value_fetch_abandon(ptr_take(&lease->beginnings->fetch));
 	lease_forget_review(lease);
+	lease_term_stop(lease);
 	deadline_cancel(&lease->deadline);
+	deadline_cancel(&lease->take_later);
 	descriptor_watch_close(&lease->init_watch);
 	lease_deny_waiting(lease);
 	if (lease->state == LEASE_NEW) {
@@ -568,24 +580,4 @@ void lease_on_unmount(struct lease *lease, void (*on_forgotten)(struct lease *, 
 	lease->on_forgotten_data = data;
 	lease_end(
 		lease, lease->holder.id ? "the container has ended" : "unmounted without a start");
-}
-
-struct lease *lease_find(struct lease_context *context, const char *mount_id)
-{
-	struct lease *lease;
-
-	TAILQ_FOREACH(lease, &context->leases, entry)
-	if (strcmp(lease->delivery.hex, mount_id) == 0)
-		return lease;
-	return NULL;
-}
-
-struct lease *lease_find_by_device(struct lease_context *context, uint64_t device)
-{
-	struct lease *lease;
-
-	TAILQ_FOREACH(lease, &context->leases, entry)
-	if (lease->delivery.device == device && lease->state != LEASE_ENDED)
-		return lease;
-	return NULL;
 }

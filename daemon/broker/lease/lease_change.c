@@ -4,6 +4,7 @@
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_request.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -218,6 +219,7 @@ int lease_change(struct lease *lease, struct plan *plan, struct fetched *fetched
 	if (lease->state != LEASE_RELEASED || lease->change || lease->is_waiting ||
 		delivery_is_busy(delivery))
 		return -EBUSY;
+	lease_leave_out_taken(lease, fetched);
 	change = calloc(1, sizeof *change);
 	record = record_of(lease, fetched);
 	if (!change || !record) {

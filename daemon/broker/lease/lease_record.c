@@ -166,6 +166,11 @@ json_t *lease_to_row(const struct lease *lease)
 		(void)json_object_set_new(row, "at_request", json_true());
 	if (lease->inside)
 		(void)json_object_set_new(row, "inside", json_string(lease->inside->hex));
+	(void)json_object_set_new(row, "term", lease_term_to_json(&lease->term));
+	if (lease->taken)
+		(void)json_object_set_new(row, "taken", json_deep_copy(lease->taken));
+	if (lease->to_take)
+		(void)json_object_set_new(row, "to_take", json_deep_copy(lease->to_take));
 	(void)json_object_update(row, delivered);
 	json_decref(delivered);
 	return row;
@@ -291,15 +296,18 @@ static void on_recorded(void *data, int status)
 		log_error("a record is missing from the audit file: %s", strerrordesc_np(-status));
 }
 
-void lease_audit(struct lease *lease, const char *action, const char *decision, const char *reason)
+void lease_append_record(struct lease_context *context, json_t *record)
 {
-	json_t *record = lease_audit_record(lease, action, decision, reason);
 	struct mayfly_error err;
 
-	if (!record ||
-		audit_queue_append(lease->context->audit, record, on_recorded, NULL, &err) < 0)
+	if (!record || audit_queue_append(context->audit, record, on_recorded, NULL, &err) < 0)
 		on_recorded(NULL, -ENOMEM);
 	json_decref(record);
+}
+
+void lease_audit(struct lease *lease, const char *action, const char *decision, const char *reason)
+{
+	lease_append_record(lease->context, lease_audit_record(lease, action, decision, reason));
 }
 
 json_t *lease_describe(const struct lease *lease)

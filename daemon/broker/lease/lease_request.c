@@ -2,6 +2,7 @@
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_steps.h"
 #include "proto/log.h"
 
@@ -83,6 +84,7 @@ static void on_attached(struct delivery *delivery, int status, const char *detai
 	trail_add(lease_trail(lease), STEP_PASSED, "release", "%zu files at /%s, mount %llu",
 		lease->beginnings->plan.files_count, lease->holder.target,
 		(unsigned long long)delivery->located.mount_id);
+	lease_term_start(lease);
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");
 	lease_answer_armed(lease, 0, "");

@@ -1,4 +1,4 @@
-/* What the files lease_*.c share on the way of a lease; nobody else includes it. */
+/* What the files lease_*.c, and adopt/, share on the way of a lease; nobody else includes it. */
 #pragma once
 
 #include "daemon/broker/lease/lease.h"
@@ -29,6 +29,11 @@ void lease_fill_inside(struct lease *lease, delivery_done_function *on_filled);
 /* What a running container has asked for leaves its target, wiped, so that it can ask again. True:
  * ON_LEFT will be called; false: there is nothing to leave. */
 bool lease_leave_target(struct lease *lease, delivery_done_function *on_left);
+
+/* Makes room for its alarm. -ENOMEM. See lease_renew.c. */
+int lease_term_prepare(struct lease *lease);
+/* Takes the next file that is to be taken. See lease_take.c. */
+void lease_take_later(struct deadline *deadline);
 
 /* Called first in each completion of a step. True when the lease is to go on; false
  * when its end was wanted meanwhile and has begun. */

@@ -88,8 +88,8 @@ enum grant_telling {
 
 /* How long a container has what a grant gives. */
 struct grant_lease {
-	uint32_t ttl_s;	    /* the policy is asked again that often */
-	uint32_t max_ttl_s; /* the hard end, counted from the release; 0: none */
+	uint32_t ttl_s;		/* the policy is asked again that often */
+	uint32_t max_ttl_s;	/* the hard end, counted from the release; 0: none */
 	bool empties_unrenewed; /* what could not be renewed in time is emptied */
 };
 

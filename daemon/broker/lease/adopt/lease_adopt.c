@@ -1,8 +1,10 @@
-#include "daemon/broker/lease/lease_adopt.h"
+#include "daemon/broker/lease/adopt/lease_adopt.h"
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -146,6 +148,10 @@ static void adopted_one(struct lease *lease)
 		lease_end(lease, "the container has ended while Mayfly was away");
 	else
 		lease_start_next(lease);
+	if (lease->state == LEASE_RELEASED && !lease->end_reason) {
+		lease_term_resume(lease);
+		lease_take_resume(lease);
+	}
 	lease_guard_again(lease);
 	if (adoption)
 		finish_if_done(adoption);
@@ -267,6 +273,9 @@ static struct lease *lease_from_row(
 		lease->group = guard_shared_group(context->guard);
 	lease->keeps_guard = json_is_true(json_object_get(row, "keeps_guard"));
 	lease->guards_always = json_is_true(json_object_get(row, "guards_always"));
+	lease->term = lease_term_from_json(json_object_get(row, "term"));
+	lease->taken = json_incref(json_object_get(row, "taken"));
+	lease->to_take = json_incref(json_object_get(row, "to_take"));
 	return lease;
 }
 

@@ -416,6 +416,9 @@ static void is_over(struct lease *lease)
 	guard_return_group(lease->context->guard, lease->group);
 	if (!was_decoy)
 		lease_audit(lease, "end", "done", lease->end_reason);
+	/* Its container goes on without it, over a restart of ours too. */
+	if (lease_is_alive(lease))
+		lease_save(lease);
 	/* Unmount will come for a container that was started; the directory must be there for
 	 * `docker cp` until then. */
 	if (lease->was_unmounted || !lease->holder.id || lease->mode == LEASE_AT_REQUEST)

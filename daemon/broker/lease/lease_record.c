@@ -166,6 +166,8 @@ json_t *lease_to_row(const struct lease *lease)
 		(void)json_object_set_new(row, "at_request", json_true());
 	if (lease->inside)
 		(void)json_object_set_new(row, "inside", json_string(lease->inside->hex));
+	if (lease->state == LEASE_ENDED)
+		(void)json_object_set_new(row, "has_ended", json_true());
 	(void)json_object_set_new(row, "term", lease_term_to_json(&lease->term));
 	if (lease->taken)
 		(void)json_object_set_new(row, "taken", json_deep_copy(lease->taken));

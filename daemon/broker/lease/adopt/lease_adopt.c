@@ -333,6 +333,7 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 	if (lease->inside && listed)
 		read_listed(lease, lease->inside, listed);
 	if (json_is_true(json_object_get(row, "is_decoy")) ||
+		json_is_true(json_object_get(row, "has_ended")) ||
 		engine_index(adoption->context, text_of(row, "engine")) < 0) {
 		lease->state = LEASE_DECOY;
 		adopted_one(lease);

@@ -72,7 +72,7 @@ static const struct {
 } sources[] = {
 	{ WORD_SECRET, "List", "secrets", "name" },
 	{ WORD_SET, "ListSets", "sets", "name" },
-	{ WORD_CONTAINER, "ListDeliveries", "deliveries", "container" },
+	{ WORD_CONTAINER, "ListLeases", "leases", "container" },
 	{ WORD_GRANT, "ShowPolicy", "grants", "name" },
 };
 

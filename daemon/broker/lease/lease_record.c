@@ -3,6 +3,7 @@
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "proto/boot_clock.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -196,13 +197,13 @@ void lease_unsave(struct lease *lease)
 		saving_start(lease, saving);
 }
 
-static json_t *now_text(void)
+static json_t *time_to_json(int64_t unix_s)
 {
 	char text[32];
-	const time_t now = time(NULL);
+	const time_t seconds = unix_s;
 	struct tm parts;
 
-	(void)gmtime_r(&now, &parts);
+	(void)gmtime_r(&seconds, &parts);
 	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
 	return json_string(text);
 }
@@ -237,7 +238,7 @@ void lease_save_decision(struct lease *lease, const char *outcome, const char *s
 	if (saving)
 		decision_start(saving, &lease->context->savings,
 			json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "time",
-				now_text(), "outcome", outcome, "engine",
+				time_to_json(time(NULL)), "outcome", outcome, "engine",
 				engine_link_name(lease->context->engines[lease->engine]),
 				"container", lease_container_name(lease), "container_id",
 				lease_container_id(lease), "volume", lease->volume, "mount_id",
@@ -254,7 +255,7 @@ void lease_save_refusal(struct lease_context *context, unsigned engine,
 	if (saving)
 		decision_start(saving, &context->savings,
 			json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "time",
-				now_text(), "outcome", "refused", "engine",
+				time_to_json(time(NULL)), "outcome", "refused", "engine",
 				engine_link_name(context->engines[engine]), "container",
 				facts->name, "container_id", facts->id, "volume", "", "mount_id",
 				"", "summary", why, "steps", steps_of(trail)));
@@ -312,22 +313,49 @@ void lease_audit(struct lease *lease, const char *action, const char *decision, 
 	lease_append_record(lease->context, lease_audit_record(lease, action, decision, reason));
 }
 
+/* TEXT_KEY gets AT_MS of boot_clock_ms() as a time of the wall clock, LEFT_KEY the seconds until then. */
+static void add_time(json_t *object, const char *text_key, const char *left_key, int64_t at_ms)
+{
+	const int64_t left_ms = at_ms - boot_clock_ms();
+
+	(void)json_object_set_new(object, text_key, time_to_json(time(NULL) + left_ms / 1000));
+	(void)json_object_set_new(object, left_key, json_integer(left_ms / 1000));
+}
+
+static void add_term(const struct lease *lease, json_t *object)
+{
+	const struct lease_term *term = &lease->term;
+
+	(void)json_object_set_new(
+		object, "unrenewed", json_string(term->empties_unrenewed ? "empty" : "keep"));
+	if (!term->began_ms)
+		return;
+	(void)json_object_set_new(
+		object, "age_s", json_integer((boot_clock_ms() - term->began_ms) / 1000));
+	add_time(object, "renewal", "renewal_in_s", term->period_end_ms);
+	if (lease_term_end_ms(term))
+		add_time(object, "expires", "expires_in_s", lease_term_end_ms(term));
+}
+
 json_t *lease_describe(const struct lease *lease)
 {
-	json_t *files = json_array();
+	json_t *files = json_array(), *object;
 
 	for (size_t i = 0; lease->used && i < lease->used->count; i++) {
 		const struct used_secret *used = &lease->used->items[i];
 
-		(void)json_array_append_new(files,
-			json_pack("{s:s, s:s++, s:I}", "path", used->path, "secret", used->set, "/",
-				used->name, "version", (json_int_t)used->version));
+		(void)json_array_append_new(
+			files, json_pack("{s:s, s:s, s:s++, s:I}", "path", used->path, "grant",
+				       used->grant, "secret", used->set, "/", used->name, "version",
+				       (json_int_t)used->version));
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "container",
-		lease_container_name(lease), "container_id", lease_container_id(lease), "engine",
-		engine_link_name(lease->context->engines[lease->engine]), "volume", lease->volume,
-		"state", lease->state == LEASE_RELEASED ? "released" : "armed", "grants",
-		grant_names(lease), "files", files);
+	object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "lease", lease->delivery.hex,
+		"container", lease_container_name(lease), "container_id", lease_container_id(lease),
+		"engine", engine_link_name(lease->context->engines[lease->engine]), "volume",
+		lease->volume, "state", lease->state == LEASE_RELEASED ? "released" : "armed",
+		"grants", grant_names(lease), "files", files);
+	add_term(lease, object);
+	return object;
 }
 
 /* The files in the order of their paths' first mention; a template's file has several secrets. */
@@ -356,7 +384,10 @@ json_t *lease_describe_inside(const struct lease *lease)
 {
 	const struct delivery *delivery = lease->inside ? lease->inside : &lease->delivery;
 
-	return json_pack("{s:s, s:s+, s:i, s:n, s:o}", "lease", lease->delivery.hex, "target", "/",
-		lease->holder.target, "generation", (int)delivery->generation, "expires", "files",
-		files_inside(lease));
+	const int64_t end_ms = lease_term_end_ms(&lease->term);
+
+	return json_pack("{s:s, s:s+, s:i, s:o, s:o}", "lease", lease->delivery.hex, "target", "/",
+		lease->holder.target, "generation", (int)delivery->generation, "expires",
+		end_ms ? time_to_json(time(NULL) + (end_ms - boot_clock_ms()) / 1000) : json_null(),
+		"files", files_inside(lease));
 }

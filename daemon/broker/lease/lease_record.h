@@ -32,7 +32,7 @@ void lease_audit(struct lease *lease, const char *action, const char *decision, 
 /* The same with RECORD, which is taken over. NULL: there was no memory for it. */
 void lease_append_record(struct lease_context *context, json_t *record);
 
-/* An object of the operator interface's type Delivery. */
+/* An object of the operator interface's type Lease. */
 json_t *lease_describe(const struct lease *lease);
 
 /* The same for the container itself: org.mayfly.Container's type Delivery. */

@@ -11,14 +11,6 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-int64_t lease_expires_unix(const struct lease *lease)
-{
-	const int64_t end_ms = lease_term_end_ms(&lease->term);
-
-	return end_ms ? time(NULL) + (end_ms - boot_clock_ms()) / 1000 : 0;
-}
 
 static void on_told(const struct mounter_reply *reply, int fd, void *data)
 {

@@ -13,6 +13,3 @@ void lease_term_resume(struct lease *lease);
 
 /* It ends: no alarm, no question any more. Twice is fine. */
 void lease_term_stop(struct lease *lease);
-
-/* Its hard end as a time of the wall clock (which may jump; the lease does not); 0: none. */
-int64_t lease_expires_unix(const struct lease *lease);

@@ -98,6 +98,7 @@ operator_method on_init, on_unlock, on_lock, on_list_slots, on_add_slot, on_remo
 operator_method on_put, on_generate, on_list, on_show, on_history, on_verify, on_reveal, on_remove,
 	on_undelete, on_keep;
 operator_method on_list_sets, on_diff, on_fill_set;
-operator_method on_check_policy, on_show_policy, on_reload, on_list_deliveries;
+operator_method on_check_policy, on_show_policy, on_reload;
+operator_method on_list_leases, on_revoke;
 operator_method on_status, on_explain, on_doctor;
 operator_method on_read_audit, on_verify_audit;

@@ -69,13 +69,14 @@ static int missing(struct value_fetch *fetch, const struct policy_grant *grant,
 		search->names[0], name, hint, search->names[0], name);
 }
 
-static void note_used(struct value_fetch *fetch, const char *path,
+static void note_used(struct value_fetch *fetch, const struct plan_file *file,
 	const struct secret_reference *reference, uint32_t version)
 {
 	/* Out of memory costs a line of evidence; the release is recorded with what is there. */
 	(void)json_array_append_new(
-		fetch->used, json_pack("{s:s, s:s, s:s, s:i}", "path", path, "set", reference->set,
-				     "name", reference->name, "version", (int)version));
+		fetch->used, json_pack("{s:s, s:s, s:s, s:s, s:i}", "path", file->path, "grant",
+				     file->grant->name, "set", reference->set, "name",
+				     reference->name, "version", (int)version));
 }
 
 /* The value of NAME where FILE's grant finds it. */
@@ -93,7 +94,7 @@ static int get_value(struct value_fetch *fetch, const struct plan_file *file,
 			file->previous ? VERSION_PREVIOUS : VERSION_CURRENT, ret_value, &version,
 			&fetch->err);
 		if (r == 0)
-			note_used(fetch, file->path, &reference, version);
+			note_used(fetch, file, &reference, version);
 		if (r != -ENOENT)
 			return r < 0 && r != -ENOKEY && r != -ENODATA
 				       ? error_within(&fetch->err, "grant %s", file->grant->name)

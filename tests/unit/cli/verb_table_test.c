@@ -104,7 +104,7 @@ END_TEST
 
 START_TEST(what_comes_later_is_not_announced)
 {
-	static const char *const later[] = { "rotate", "rollback", "leases", "revoke", "import",
+	static const char *const later[] = { "rotate", "rollback", "import",
 		"backup", "restore", "request", "watch", "exec" };
 	const struct verbs verbs = verb_table();
 

@@ -33,6 +33,11 @@ void boot_clock_init(void)
 	offset_ms = boot_clock_offset(text);
 }
 
+int64_t boot_clock_shift_ms(void)
+{
+	return offset_ms;
+}
+
 int64_t boot_clock_ms(void)
 {
 	struct timespec now;

@@ -12,5 +12,9 @@ void boot_clock_init(void);
 /* The same on every process of a boot, in whichever time namespace. */
 int64_t boot_clock_ms(void);
 
+/* How much later it is in this process's time namespace than on the host: what /proc says of starts of
+ * processes is so much later here too. */
+int64_t boot_clock_shift_ms(void);
+
 /* The offset in TEXT, the content of /proc/PID/timens_offsets, in milliseconds; 0 without one. Pure. */
 int64_t boot_clock_offset(const char *text);

@@ -78,7 +78,9 @@ enum mounter_request_flags {
 	MOUNTER_WITH_ENGINE = 1 << 3, /* ADOPT, FORGET: the last descriptor is the engine's pidfd */
 	MOUNTER_MAKE_TARGET = 1 << 4, /* ATTACH_INSIDE: directories that are missing */
 	MOUNTER_LOOK_AT_MOUNTS = 1 << 5, /* COMPARE: at the init's mount table too */
-	MOUNTER_KEEP_PREVIOUS = 1 << 6,	 /* COMMIT: older generations stay readable until CLEAN */
+	MOUNTER_SEE_CLOSES =
+		1 << 7, /* MARK, RETREAT, ADOPT: the shared group is told of closes too */
+	MOUNTER_KEEP_PREVIOUS = 1 << 6, /* COMMIT: older generations stay readable until CLEAN */
 };
 
 struct mounter_request {

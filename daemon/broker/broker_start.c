@@ -2,6 +2,7 @@
 
 #include "daemon/broker/lease/adopt/lease_adopt.h"
 #include "daemon/broker/lease/lease_index.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "daemon/broker/request/engine_events.h"
 #include "daemon/broker/request/upkeep.h"
 #include "daemon/broker/service.h"
@@ -141,6 +142,16 @@ static void on_late_early(struct opener *opener)
 	struct service *service = opener->owner;
 
 	TAILQ_REMOVE(&service->early, opener, waiting);
+}
+
+static void on_close(uint64_t device, uint64_t inode, void *data)
+{
+	struct service *service = data;
+	struct lease *lease = lease_find_by_device(&service->broker.leases, device);
+
+	/* Before adoption nothing is known, and what is taken up then needs no close any more. */
+	if (lease && service->broker.is_adopted)
+		lease_once_closed(lease, inode);
 }
 
 /* Whoever opened while there was no broker waits on until it is known again what was delivered. */
@@ -342,7 +353,9 @@ static int make_leases(
 	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
 {
 	struct lease_context *leases = &service->broker.leases;
-	const struct guard_callbacks guard = { .on_open = on_open, .data = service };
+	const struct guard_callbacks guard = {
+		.on_open = on_open, .on_close = on_close, .data = service
+	};
 	int groups[GUARD_GROUPS_MAX + 1];
 	const int first = BROKER_FD_ENGINES + 2 * (int)birth->engines_count;
 	int r;

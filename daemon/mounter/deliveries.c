@@ -125,6 +125,7 @@ static int apply_adopt(struct mounter *mounter, struct delivery *delivery,
 	delivery->generation = request->generation;
 	delivery->is_attached = request->flags & MOUNTER_ON_HOST_PATH;
 	delivery->is_plain = request->flags & MOUNTER_LAYOUT_PLAIN;
+	delivery->sees_closes = request->flags & MOUNTER_SEE_CLOSES;
 	if (request->group < mounter->groups_count) {
 		delivery->group = request->group;
 		delivery->is_marked = true;

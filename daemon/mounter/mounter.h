@@ -33,6 +33,7 @@ struct delivery {
 	uint32_t group;
 	bool is_plain;
 	bool is_marked;
+	bool sees_closes;     /* the shared group is told when a file has been read to its close */
 	bool is_attached;     /* on the host path */
 	bool is_busy;	      /* a worker is at it */
 	int mount;	      /* own mount, O_PATH */

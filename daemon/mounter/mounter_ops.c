@@ -76,6 +76,7 @@ static int on_mark(const struct job *job, struct mounter_reply *reply, int *ret_
 
 	(void)ret_fd;
 	job->delivery->group = job->request->group;
+	job->delivery->sees_closes = job->request->flags & MOUNTER_SEE_CLOSES;
 	r = guard_mark(job->mounter, job->delivery);
 	if (r < 0)
 		return reply_fail(reply, r, "mark the tmpfs");
@@ -115,6 +116,7 @@ static int on_retreat(const struct job *job, struct mounter_reply *reply, int *r
 	const bool keep_guard = (job->request->flags & MOUNTER_KEEP_GUARD) || delivery->target < 0;
 	int r = 0;
 
+	delivery->sees_closes = job->request->flags & MOUNTER_SEE_CLOSES;
 	if (delivery->is_marked)
 		r = guard_retreat(job->mounter, delivery, !keep_guard);
 	if (r < 0)

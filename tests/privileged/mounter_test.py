@@ -13,7 +13,7 @@ import time
 import unittest
 
 from mounter_client import (ATTACHED, EMPTY, FAN_ALLOW, FAN_DENY, KEEP_GUARD, KEEP_PREVIOUS, LIBC, ON_HOST_PATH, LOCATED, MADE, PLAIN, RELEASED,
-                            REQUEST, SAME_MOUNT_NAMESPACE, TARGET_UNREACHABLE, WIPED, WITH_ENGINE, Mounter, OP, pidfd_open)
+                            REQUEST, SAME_MOUNT_NAMESPACE, SEE_CLOSES, TARGET_UNREACHABLE, WIPED, WITH_ENGINE, Mounter, OP, pidfd_open)
 
 PROGRAM = os.environ["MAYFLY_MOUNTER"]
 MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 4096, 16384, 1 << 18, 2
@@ -366,6 +366,22 @@ class MounterTest(unittest.TestCase):
             container.ask("/run/secrets/password")
             self.mounter.next_event(2).answer(answer)
             self.assertEqual(container.told(), told)
+
+    def test_closes_are_told_after_the_release_where_that_is_wanted(self):
+        for flags, told in ((KEEP_GUARD | SEE_CLOSES, True), (KEEP_GUARD, False)):
+            with self.subTest(flags=flags):
+                self.delivery = os.urandom(32)
+                self.host_path = os.path.join(self.volumes, self.delivery.hex())
+                writer = self.arm()
+                container = self.container()
+                inode = os.fstat(writer).st_ino
+                self.release(container, writer, flags=flags)
+                container.ask("/run/secrets/password")
+                self.mounter.next_event(2).answer(FAN_ALLOW)
+                self.assertEqual(container.told(), VALUE)
+                self.mounter.closed.clear()
+                self.assertIsNone(self.mounter.next_event(2, timeout=0.3))
+                self.assertEqual(self.mounter.closed, [(2, inode)] if told else [])
 
     def test_a_released_delivery_can_be_guarded_again(self):
         writer = self.arm()

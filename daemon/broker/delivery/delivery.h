@@ -26,6 +26,7 @@ struct delivery_file {
 	mode_t mode;
 	struct held_value value; /* until it is written */
 	int writer;		 /* the placeholder's descriptor, -1 */
+	uint64_t inode;		 /* of the placeholder, once it is made */
 };
 
 struct located {
@@ -40,6 +41,7 @@ struct delivery {
 	struct mounter_link *mounter; /* borrowed */
 	void *owner;		      /* for the callbacks of whoever has several */
 	bool is_plain;
+	bool sees_closes;    /* the guard tells of closes after the release too */
 	uint32_t phase;	     /* as the mounter last said; PHASE_EMPTY at first */
 	uint32_t generation; /* of the files below, or of what was released */
 	uint64_t device;

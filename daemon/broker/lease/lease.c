@@ -6,6 +6,7 @@
 #include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_review.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -76,6 +77,7 @@ static void on_empty(struct handle_group *handles)
 	free(lease->options);
 	free(lease->used);
 	json_decref(lease->grants);
+	json_decref(lease->once);
 	json_decref(lease->taken);
 	json_decref(lease->to_take);
 	delivery_done(&lease->delivery);
@@ -220,6 +222,7 @@ void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetc
 	json_decref(lease->grants);
 	lease->grants = plan_grant_names(&beginnings->plan);
 	lease->term = lease_term_of_plan(&beginnings->plan);
+	lease_once_set(lease, &beginnings->plan);
 	delivery_set_files(lease_filled(lease), fetched->files, fetched->files_count);
 	lease_filled(lease)->is_plain = beginnings->plan.layout == LAYOUT_PLAIN;
 	fetched->files = NULL;

@@ -99,7 +99,8 @@ struct lease {
 	struct lease_term term;
 	struct boot_alarm alarm; /* what is due of it */
 	struct engine_question renewal;
-	bool is_renewing;	 /* it is under way */
+	bool is_renewing; /* it is under way */
+	json_t *once;	  /* {path: {"inodes", "opened"}} of those that are read once; NULL: none */
 	json_t *taken, *to_take; /* {path: ...} of lease_take.c; NULL: none */
 	struct deadline take_later;
 	json_t *grants;	    /* their names */

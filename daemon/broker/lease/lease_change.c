@@ -147,6 +147,7 @@ static void on_prepared(struct delivery *delivery, int status, const char *detai
 		return;
 	lease->change->has_files = true;
 	if (status == 0) {
+		lease_once_note(lease);
 		lease->is_waiting = true;
 		status = delivery_write(
 			delivery, lease->context->loop, lease->context->sources.keeper, on_written);

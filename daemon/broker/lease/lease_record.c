@@ -21,6 +21,8 @@ struct saving {
 	char *container_id, *container_name;
 	char *ended; /* the decision only gets an end */
 	bool is_refused;
+	void (*on_saved)(void *data, int status); /* NULL: nobody waits for it */
+	void *data;
 	struct mayfly_error err;
 	int status;
 };
@@ -53,6 +55,8 @@ static void on_saved(struct work_item *work, bool is_abandoned)
 	 * less. */
 	if (saving->status < 0)
 		log_error("write down delivery %.12s: %s", saving->mount_id, saving->err.text);
+	if (saving->on_saved)
+		saving->on_saved(saving->data, saving->status);
 	json_decref(saving->row);
 	json_decref(saving->decision);
 	free(saving->container_id);
@@ -170,6 +174,8 @@ json_t *lease_to_row(const struct lease *lease)
 	if (lease->state == LEASE_ENDED)
 		(void)json_object_set_new(row, "has_ended", json_true());
 	(void)json_object_set_new(row, "term", lease_term_to_json(&lease->term));
+	if (lease->once)
+		(void)json_object_set_new(row, "once", json_deep_copy(lease->once));
 	if (lease->taken)
 		(void)json_object_set_new(row, "taken", json_deep_copy(lease->taken));
 	if (lease->to_take)
@@ -187,6 +193,19 @@ void lease_save(struct lease *lease)
 		return;
 	saving->row = lease_to_row(lease);
 	saving_start(lease, saving);
+}
+
+int lease_save_first(struct lease *lease, void (*on_first)(void *data, int status), void *data)
+{
+	struct saving *saving = saving_new(lease->context, lease->delivery.hex);
+
+	if (!saving)
+		return -ENOMEM;
+	saving->row = lease_to_row(lease);
+	saving->on_saved = on_first;
+	saving->data = data;
+	saving_start(lease, saving);
+	return 0;
 }
 
 void lease_unsave(struct lease *lease)

@@ -6,6 +6,8 @@
 
 /* Saves the row for LEASE, in the background: it must survive us, not the machine. */
 void lease_save(struct lease *lease);
+/* The same, and calls ON_FIRST when it is written. -ENOMEM: it will not be called. */
+int lease_save_first(struct lease *lease, void (*on_first)(void *data, int status), void *data);
 void lease_unsave(struct lease *lease);
 
 /* The row as an object (for tests and adoption). */

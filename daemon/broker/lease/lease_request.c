@@ -4,6 +4,7 @@
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -146,6 +147,7 @@ static void on_made(struct delivery *delivery, int status, const char *detail)
 
 	if (!go_on(lease, status, detail))
 		return;
+	lease_once_note(lease);
 	lease->is_waiting = true;
 	status = delivery_write(
 		delivery, lease->context->loop, lease->context->sources.keeper, on_written);

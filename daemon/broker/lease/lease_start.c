@@ -4,6 +4,7 @@
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "daemon/broker/lease/running_posture.h"
 #include "proto/log.h"
 
@@ -139,6 +140,7 @@ static void on_recorded(void *data, int status)
 		on_sealed(&lease->delivery, 0, "");
 		return;
 	}
+	lease_once_note(lease);
 	lease->is_waiting = true;
 	status = delivery_write(
 		&lease->delivery, lease->context->loop, lease->context->sources.keeper, on_written);

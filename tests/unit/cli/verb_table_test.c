@@ -104,8 +104,8 @@ END_TEST
 
 START_TEST(what_comes_later_is_not_announced)
 {
-	static const char *const later[] = { "rotate", "rollback", "import",
-		"backup", "restore", "request", "watch", "exec" };
+	static const char *const later[] = { "rotate", "rollback", "import", "backup", "restore",
+		"request", "watch", "exec" };
 	const struct verbs verbs = verb_table();
 
 	for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)

@@ -274,6 +274,8 @@ static struct lease *lease_from_row(
 	lease->keeps_guard = json_is_true(json_object_get(row, "keeps_guard"));
 	lease->guards_always = json_is_true(json_object_get(row, "guards_always"));
 	lease->term = lease_term_from_json(json_object_get(row, "term"));
+	lease->once = json_incref(json_object_get(row, "once"));
+	lease_filled(lease)->sees_closes = lease->once != NULL;
 	lease->taken = json_incref(json_object_get(row, "taken"));
 	lease->to_take = json_incref(json_object_get(row, "to_take"));
 	return lease;

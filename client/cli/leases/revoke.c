@@ -1,4 +1,5 @@
 #include "client/cli/command_line/arguments.h"
+#include "client/cli/leases/lease_list.h"
 #include "client/cli/leases/lease_print.h"
 #include "client/cli/leases/lease_verbs.h"
 #include "client/cli/operator/link.h"
@@ -29,14 +30,13 @@ static int read_wish(struct cli *cli, json_t **ret_parameters, struct mayfly_err
 /* What would be emptied, for whoever decides. */
 static int list(struct cli *cli, json_t *wish, struct mayfly_error *err)
 {
-	AUTO_JSON json_t *reply = NULL;
-	json_t *leases, *lease;
+	AUTO_JSON json_t *leases = NULL;
+	json_t *lease;
 	size_t i;
-	int r = operator_ask(cli, "ListLeases", json_incref(wish), &reply, err);
+	int r = lease_list(cli, json_incref(wish), &leases, err);
 
 	if (r < 0)
 		return r;
-	leases = json_object_get(reply, "leases");
 	if (json_array_size(leases) == 0)
 		return error_set(err, -ENOENT,
 			"no running container has it\n`mayfly leases` shows who has what");
@@ -56,7 +56,7 @@ int revoke_run(struct cli *cli, struct mayfly_error *err)
 {
 	AUTO_JSON json_t *wish = NULL;
 	AUTO_JSON json_t *reply = NULL;
-	size_t count;
+	long long count;
 	int r = read_wish(cli, &wish, err);
 
 	if (r == 0)
@@ -72,8 +72,8 @@ int revoke_run(struct cli *cli, struct mayfly_error *err)
 		return r;
 	if (cli->json)
 		return print_json(ptr_take(&reply));
-	count = json_array_size(json_object_get(reply, "revoked"));
-	say("Emptied in %zu container%s.\n", count, plural((long long)count));
+	count = json_number(reply, "revoked");
+	say("Emptied in %lld container%s.\n", count, plural(count));
 	say_wrapped(0, 80,
 		"The grants remain: a container that starts again gets its files again. "
 		"`mayfly forbid` takes a grant back.");

@@ -1,4 +1,5 @@
 #include "client/cli/command_line/arguments.h"
+#include "client/cli/leases/lease_list.h"
 #include "client/cli/leases/lease_print.h"
 #include "client/cli/operator/link.h"
 #include "client/cli/policy/grant.h"
@@ -94,15 +95,14 @@ static int list_concerned(struct cli *cli, const char *grant, const char *secret
 	json_t **ret_leases, struct mayfly_error *err)
 {
 	AUTO_JSON json_t *concerned = json_made(json_array());
-	AUTO_JSON json_t *reply = NULL;
+	AUTO_JSON json_t *all = NULL;
 	size_t i;
 	json_t *lease;
-	int r = operator_ask(
-		cli, "ListLeases", json_made(json_pack("{s:s}", "grant", grant)), &reply, err);
+	int r = lease_list(cli, json_made(json_pack("{s:s}", "grant", grant)), &all, err);
 
 	if (r < 0)
 		return r;
-	json_array_foreach (json_object_get(reply, "leases"), i, lease) {
+	json_array_foreach (all, i, lease) {
 		if (!secret || delivers(lease, secret))
 			(void)json_array_append(concerned, lease);
 	}

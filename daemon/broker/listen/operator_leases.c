@@ -16,6 +16,8 @@
 #define LOOK_MAX_MS  10000
 #define LEASE_ID_MIN 6
 
+#define REPLY_FILES 256
+
 /* What a call asks for; all that is given must fit. Borrowed from its parameters. */
 struct wish {
 	const char *lease, *container, *grant, *secret;
@@ -83,17 +85,47 @@ static bool fits(const struct wish *wish, const struct lease *lease)
 	return false;
 }
 
+/* A message has 256 KiB at most; a lease has files with names of up to 255 bytes each. */
+static bool is_full(json_t *leases)
+{
+	json_t *lease;
+	size_t files = 0, i;
+
+	json_array_foreach (leases, i, lease)
+		files += 1 + json_array_size(json_object_get(lease, "files"));
+	return files >= REPLY_FILES;
+}
+
+/* False when there is nobody to list for any more. */
+static bool list_one(struct operator_job *job, const struct lease *lease, json_t **leases)
+{
+	if (is_full(*leases)) {
+		if (!job->wants_more) {
+			job_fail(job, OPERATOR_ERROR("Failed"),
+				"there are more than one reply has room for: call it with `more`");
+			return false;
+		}
+		if (!varlink_continue(job->exchange, json_pack("{s:o}", "leases", *leases))) {
+			*leases = NULL;
+			return false;
+		}
+		*leases = json_array();
+	}
+	(void)json_array_append_new(*leases, lease_describe(lease));
+	return true;
+}
+
 void on_list_leases(struct operator_job *job)
 {
 	json_t *leases = json_array();
 	const struct lease *lease;
 	struct wish wish;
+	bool goes_on = read_wish(job, &wish);
 
-	if (read_wish(job, &wish))
-		TAILQ_FOREACH(lease, &job->broker->leases.leases, entry)
-	if (fits(&wish, lease))
-		(void)json_array_append_new(leases, lease_describe(lease));
-	job->reply = json_pack("{s:o}", "leases", leases);
+	for (lease = TAILQ_FIRST(&job->broker->leases.leases); lease && goes_on;
+		lease = TAILQ_NEXT(lease, entry))
+		goes_on = !fits(&wish, lease) || list_one(job, lease, &leases);
+	job->reply = json_pack("{s:o*}", "leases", leases);
 	job_finish(job);
 }
 
@@ -173,15 +205,16 @@ static void revoke_files(
 	json_decref(paths);
 }
 
-static void revoke_all(struct revocation *revocation, const struct wish *wish, json_t *revoked)
+static unsigned revoke_all(struct revocation *revocation, const struct wish *wish)
 {
+	unsigned revoked = 0;
 	struct lease *lease, *next;
 
 	for (lease = TAILQ_FIRST(&revocation->job->broker->leases.leases); lease; lease = next) {
 		next = TAILQ_NEXT(lease, entry);
 		if (!fits(wish, lease))
 			continue;
-		(void)json_array_append_new(revoked, lease_describe(lease));
+		revoked++;
 		/* What nobody has yet goes as a whole. */
 		if ((wish->grant || wish->secret) && lease->state == LEASE_RELEASED) {
 			revoke_files(revocation, wish, lease);
@@ -191,6 +224,7 @@ static void revoke_all(struct revocation *revocation, const struct wish *wish, j
 			lease_end(lease, REVOKED);
 		}
 	}
+	return revoked;
 }
 
 static void run_revoke(struct operator_job *job)
@@ -202,10 +236,8 @@ static void run_revoke(struct operator_job *job)
 static void done_revoke(struct operator_job *job)
 {
 	struct revocation *revocation = calloc(1, sizeof *revocation);
-	json_t *revoked = json_array();
 	struct wish wish;
 
-	job->reply = json_pack("{s:o}", "revoked", revoked);
 	if (!revocation || !read_wish(job, &wish)) {
 		free(revocation);
 		job_fail(job, OPERATOR_ERROR("Failed"), "out of memory");
@@ -217,7 +249,7 @@ static void done_revoke(struct operator_job *job)
 	revocation->parts = json_object();
 	handle_group_init(&revocation->handles, on_empty);
 	deadline_init(&revocation->look, job->broker->loop, &revocation->handles, on_look);
-	revoke_all(revocation, &wish, revoked);
+	job->reply = json_pack("{s:i}", "revoked", (int)revoke_all(revocation, &wish));
 	deadline_arm(&revocation->look, LOOK_MS);
 }
 

@@ -399,14 +399,20 @@ static json_t *files_inside(const struct lease *lease)
 	return files;
 }
 
+int64_t lease_expires_unix(const struct lease *lease)
+{
+	const int64_t end_ms = lease_term_end_ms(&lease->term);
+
+	return end_ms ? time(NULL) + (end_ms - boot_clock_ms()) / 1000 : 0;
+}
+
 json_t *lease_describe_inside(const struct lease *lease)
 {
 	const struct delivery *delivery = lease->inside ? lease->inside : &lease->delivery;
 
-	const int64_t end_ms = lease_term_end_ms(&lease->term);
+	const int64_t expires = lease_expires_unix(lease);
 
 	return json_pack("{s:s, s:s+, s:i, s:o, s:o}", "lease", lease->delivery.hex, "target", "/",
 		lease->holder.target, "generation", (int)delivery->generation, "expires",
-		end_ms ? time_to_json(time(NULL) + (end_ms - boot_clock_ms()) / 1000) : json_null(),
-		"files", files_inside(lease));
+		expires ? time_to_json(expires) : json_null(), "files", files_inside(lease));
 }

@@ -40,6 +40,9 @@ json_t *lease_describe(const struct lease *lease);
 /* The same for the container itself: org.mayfly.Container's type Delivery. */
 json_t *lease_describe_inside(const struct lease *lease);
 
+/* Its hard end as a time of the wall clock (which may jump; the lease does not); 0: none. */
+int64_t lease_expires_unix(const struct lease *lease);
+
 /* "shop-web-1" of the container, of the only candidate, or "". */
 const char *lease_container_name(const struct lease *lease);
 const char *lease_container_id(const struct lease *lease);

@@ -208,6 +208,7 @@ class HardEnd(LeaseCase):
         watch = subprocess.Popen(["docker", "-H", f"unix://{self.engine.socket}", "exec", "web1", "call", "--more", "3", "Watch", "-"],
                                  stdout=subprocess.PIPE, text=True)
         self.addCleanup(watch.wait)
+        self.addCleanup(watch.kill)
         self.addCleanup(watch.stdout.close)
         events = [(json.loads(watch.stdout.readline())["parameters"], boot_ms()) for _ in range(3)]
         self.assertEqual([event["event"] for event, _ in events], ["present", "expiring", "ended"])
@@ -365,6 +366,7 @@ class ReadOnce(LeaseCase):
                                    f"exec 3< {SECRETS}/a; echo open; sleep 600 <&3 & exec 3<&-; read x; kill $!; echo over"],
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(holder.wait)
+        self.addCleanup(holder.kill)
         self.addCleanup(holder.stdout.close)
         self.assertEqual(holder.stdout.readline(), "open\n")
         self.assertIn("not permitted", self.sh(f"cat {SECRETS}/a", check=False).stderr)
@@ -387,6 +389,7 @@ class ReadOnce(LeaseCase):
         holder = subprocess.Popen(["docker", "-H", f"unix://{self.engine.socket}", "exec", "-i", "web1", "sh", "-c",
                                    f"exec 3< {SECRETS}/a; echo open; read x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(holder.wait)
+        self.addCleanup(holder.kill)
         self.addCleanup(holder.stdout.close)
         self.addCleanup(holder.stdin.close)
         self.assertEqual(holder.stdout.readline(), "open\n")

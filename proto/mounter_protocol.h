@@ -35,18 +35,22 @@ enum delivery_phase {
 
 enum mounter_op {
 	MOUNTER_OP_INVALID = 0,
-	MOUNTER_OP_PROBE,   /* -> flags MOUNTER_HAS_*; values[0] groups, [1] active swap areas */
-	MOUNTER_OP_LIST,    /* one reply for each delivery, then one with delivery all zero */
-	MOUNTER_OP_MAKE,    /* size_bytes, inodes, flags LAYOUT_PLAIN */
-	MOUNTER_OP_FILE,    /* generation, name, uid, gid, mode, size_bytes -> write descriptor */
-	MOUNTER_OP_COMMIT,  /* generation becomes what readers see; older ones are emptied, unless
+	MOUNTER_OP_PROBE,  /* -> flags MOUNTER_HAS_*; values[0] groups, [1] active swap areas */
+	MOUNTER_OP_LIST,   /* one reply for each delivery, then one with delivery all zero */
+	MOUNTER_OP_MAKE,   /* size_bytes, inodes, flags LAYOUT_PLAIN */
+	MOUNTER_OP_FILE,   /* generation, name, uid, gid, mode, size_bytes -> write descriptor */
+	MOUNTER_OP_COMMIT, /* generation becomes what readers see; older ones are emptied, unless
 			       flags KEEP_PREVIOUS */
-	MOUNTER_OP_MARK,    /* group */
-	MOUNTER_OP_ATTACH,  /* + engine's pidfd: read-only clone at <volumes>/<id> there */
-	MOUNTER_OP_SEAL,    /* superblock read-only; -EBUSY while a write descriptor is open */
-	MOUNTER_OP_UNSEAL,  /* superblock writable, for a further generation */
-	MOUNTER_OP_CLEAN,   /* empties every generation but the present one; flags
+	MOUNTER_OP_MARK,   /* group */
+	MOUNTER_OP_ATTACH, /* + engine's pidfd: read-only clone at <volumes>/<id> there */
+	MOUNTER_OP_SEAL,   /* superblock read-only; -EBUSY while a write descriptor is open */
+	MOUNTER_OP_UNSEAL, /* superblock writable, for a further generation */
+	MOUNTER_OP_CLEAN,  /* empties every generation but the present one; flags
 			       KEEP_PREVIOUS: and what was readable since the last CLEAN */
+	MOUNTER_OP_TAKE, /* name: empties and removes that file of the present generation, and empties
+			       every older one; sealed before and after */
+	MOUNTER_OP_DEADLINE, /* deadline_ms: the mounter wipes it by itself if it is there still then; 0:
+				never. Any time, whatever else is under way */
 	MOUNTER_OP_LOCATE,  /* name = target, + init's pidfd -> struct located */
 	MOUNTER_OP_RETREAT, /* flags KEEP_GUARD: hand over to the shared group, leave the host path.
 			     * After another LOCATE once more, with other flags */
@@ -78,6 +82,8 @@ enum mounter_request_flags {
 	MOUNTER_MAKE_TARGET = 1 << 4, /* ATTACH_INSIDE: directories that are missing */
 	MOUNTER_LOOK_AT_MOUNTS = 1 << 5, /* COMPARE: at the init's mount table too */
 	MOUNTER_KEEP_PREVIOUS = 1 << 6, /* COMMIT, CLEAN: who reads an older generation may go on */
+	MOUNTER_SEE_CLOSES =
+		1 << 7, /* MARK, RETREAT, ADOPT: the shared group is told of closes too */
 };
 
 struct mounter_request {
@@ -94,6 +100,7 @@ struct mounter_request {
 	uint64_t size_bytes;
 	uint64_t mount_id;		  /* ADOPT */
 	uint64_t device;		  /* ADOPT */
+	uint64_t deadline_ms;		  /* DEADLINE: of boot_clock_ms() */
 	char name[MAYFLY_FILE_PATH_SIZE]; /* NUL-terminated, zero behind */
 };
 

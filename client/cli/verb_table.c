@@ -7,6 +7,7 @@
 #include "client/cli/compose/compose_verbs.h"
 #include "client/cli/import/import_verbs.h"
 #include "client/cli/insight/insight_verbs.h"
+#include "client/cli/leases/lease_verbs.h"
 #include "client/cli/policy/policy_verbs.h"
 #include "client/cli/rotation/rotation_verbs.h"
 #include "client/cli/secrets/secret_verbs.h"
@@ -278,6 +279,36 @@ static const struct verb_option forbid_options[] = {
 	OPTIONS_END,
 };
 
+static const struct verb_option leases_options[] = {
+	{ .name = "container",
+		.argument = "CONTAINER",
+		.kind = WORD_CONTAINER,
+		.text = "only this one's: a name, an id or its beginning" },
+	{ .name = "grant",
+		.argument = "GRANT",
+		.kind = WORD_GRANT,
+		.text = "only what this grant gives" },
+	OPTIONS_END,
+};
+
+static const struct verb_option revoke_options[] = {
+	{ .name = "container",
+		.argument = "CONTAINER",
+		.kind = WORD_CONTAINER,
+		.text = "what this one has: a name, an id or its beginning" },
+	{ .name = "grant",
+		.argument = "GRANT",
+		.kind = WORD_GRANT,
+		.text = "the files that this grant gives" },
+	{ .name = "secret",
+		.argument = "SET/NAME",
+		.kind = WORD_SECRET,
+		.text = "the files that this secret is in" },
+	{ .name = "all", .text = "everything that any container has" },
+	OPTION_YES,
+	OPTIONS_END,
+};
+
 static const struct verb_option policy_check_options[] = {
 	{ .name = "against-running",
 		.text = "also show which running containers would get other "
@@ -289,6 +320,9 @@ static const struct verb_option status_options[] = {
 	{ .name = "check",
 		.text = "one line, and the exit status of a monitoring plugin: 0 well, 1 warning, "
 			"2 critical, 3 not reachable" },
+	{ .name = "watch",
+		.text = "look once a second, in place: containers, leases, ages, ends, rotations; "
+			"with --json a line for each change" },
 	OPTIONS_END,
 };
 
@@ -747,9 +781,27 @@ static const struct verb verbs[] = {
 		.options = forbid_options,
 		.section = SECTION_GRANTS,
 		.description = "Changes the grant's file (that needs root). Lists the running "
-			       "containers that have its files: they keep them until they stop.",
+			       "containers that have its files: they keep them until their "
+			       "lease's period ends (an hour at most, unless the grant says "
+			       "otherwise) or they stop. `mayfly revoke` empties them at once.",
 		.example = "mayfly forbid shop-web\nmayfly forbid shop-web --secret api-key",
 		.run = forbid_run },
+	{ .name = "revoke",
+		.summary = "empty what running containers have, now",
+		.words = "[LEASE]",
+		.words_max = 1,
+		.options = revoke_options,
+		.section = SECTION_GRANTS,
+		.description =
+			"Lists the containers and asks. Everything that is given must fit. The "
+			"files are overwritten, truncated and removed before the command ends: who "
+			"has one open or mapped reads nothing any more; what a program has copied "
+			"stays its own.\n\n"
+			"The grants remain: a container that starts again, or asks again, gets its "
+			"files again. To end that too: `mayfly forbid` first.",
+		.example = "mayfly revoke --container shop-web-1\n"
+			   "mayfly revoke --secret prod/db-password --yes",
+		.run = revoke_run },
 	{ .name = "policy check",
 		.summary = "check the grants without using them",
 		.words = "[FILE...]",
@@ -779,6 +831,18 @@ static const struct verb verbs[] = {
 		.description = "All or nothing: with one mistake everything stays as it was.",
 		.example = "mayfly policy reload",
 		.run = policy_reload_run },
+	{ .name = "leases",
+		.summary = "who has which secret right now",
+		.words = "[SET/NAME]",
+		.words_max = 1,
+		.kinds = { WORD_SECRET },
+		.options = leases_options,
+		.section = SECTION_INSIGHT,
+		.description = "Each running container that has files: how old its lease is, when "
+			       "it is renewed, its hard end, the grants, the secrets with their "
+			       "versions. With SET/NAME only who has that one.",
+		.example = "mayfly leases prod/db-password\nmayfly leases --container shop-web-1",
+		.run = leases_run },
 	{ .name = "explain",
 		.summary = "why a container got what it got, or not",
 		.words = "[CONTAINER]",
@@ -796,7 +860,7 @@ static const struct verb verbs[] = {
 		.options = status_options,
 		.section = SECTION_INSIGHT,
 		.description = "The store, the engines, deliveries, problems.",
-		.example = "mayfly status\nmayfly status --check",
+		.example = "mayfly status\nmayfly status --check\nmayfly status --watch",
 		.run = status_run },
 	{ .name = "audit",
 		.summary = "who had what, when, and why",

@@ -1,12 +1,15 @@
 #include "daemon/broker/broker_start.h"
 
-#include "daemon/broker/lease/lease_adopt.h"
+#include "daemon/broker/lease/adopt/lease_adopt.h"
+#include "daemon/broker/lease/lease_index.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "daemon/broker/request/engine_events.h"
 #include "daemon/broker/request/upkeep.h"
 #include "daemon/broker/service.h"
 #include "daemon/privilege/drop.h"
 #include "daemon/privilege/landlock_rules.h"
 #include "daemon/privilege/seccomp_filter.h"
+#include "proto/boot_clock.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
 #include "proto/log.h"
@@ -141,6 +144,16 @@ static void on_late_early(struct opener *opener)
 	TAILQ_REMOVE(&service->early, opener, waiting);
 }
 
+static void on_close(uint64_t device, uint64_t inode, void *data)
+{
+	struct service *service = data;
+	struct lease *lease = lease_find_by_device(&service->broker.leases, device);
+
+	/* Before adoption nothing is known, and what is taken up then needs no close any more. */
+	if (lease && service->broker.is_adopted)
+		lease_once_closed(lease, inode);
+}
+
 /* Whoever opened while there was no broker waits on until it is known again what was delivered. */
 static void on_open(struct opener *opener, void *data)
 {
@@ -201,6 +214,7 @@ static int prepare(
 	struct stat key;
 	int r;
 
+	boot_clock_init();
 	broker->root = (char *)(uintptr_t)birth->root;
 	(void)snprintf(
 		service->state_path, sizeof service->state_path, "%s/var/lib/mayfly", birth->root);
@@ -333,11 +347,7 @@ static void on_lease_event(
 
 	if (service->containers)
 		container_socket_tell(service->containers, lease, event);
-	if (event == LEASE_EVENT_PRESENT)
-		rotations_on_release(&service->broker.rotations, lease);
-	else if (event == LEASE_EVENT_ENDED && lease->holder.id && !lease_is_alive(lease))
-		rotations_on_unwell(
-			&service->broker.rotations, lease->engine, lease->holder.id, "has ended");
+	rotations_on_lease_event(&service->broker.rotations, lease, event);
 }
 
 static bool is_watched(void *data, const struct lease *lease)
@@ -351,7 +361,9 @@ static int make_leases(
 	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
 {
 	struct lease_context *leases = &service->broker.leases;
-	const struct guard_callbacks guard = { .on_open = on_open, .data = service };
+	const struct guard_callbacks guard = {
+		.on_open = on_open, .on_close = on_close, .data = service
+	};
 	int groups[GUARD_GROUPS_MAX + 1];
 	const int first = BROKER_FD_ENGINES + 2 * (int)birth->engines_count;
 	int r;
@@ -376,6 +388,8 @@ static int make_leases(
 	if (!leases->known)
 		return error_errno(err, -ENOMEM, "start");
 	r = audit_queue_new(&service->loop, service->broker.audit, &leases->audit, err);
+	if (r == 0)
+		r = boot_alarms_new(&service->loop, &leases->alarms, err);
 	if (r == 0)
 		r = mounter_link_new(&service->loop, BROKER_FD_MOUNTER, on_mounter_lost, service,
 			&leases->mounter, err);
@@ -453,17 +467,6 @@ static json_t *rows_of_this_boot(struct service *service)
 	return json_object();
 }
 
-static void resume_rotations(struct broker *broker)
-{
-	struct mayfly_error err;
-	json_t *rows = NULL;
-
-	if (state_db_rotations(broker->state, &rows, &err) < 0)
-		log_error("%s", err.text);
-	rotations_resume(&broker->rotations, rows);
-	json_decref(rows);
-}
-
 static void on_adopted(void *data)
 {
 	struct service *service = data;
@@ -471,7 +474,7 @@ static void on_adopted(void *data)
 
 	service->broker.is_adopted = true;
 	pass_early_on(service);
-	resume_rotations(&service->broker);
+	rotations_resume(&service->broker.rotations);
 	/* Engines are listened to only now: what they say of running containers finds its leases.
 	 */
 	for (unsigned i = 0; i < service->broker.engines_count; i++)

@@ -4,7 +4,7 @@
 
 #include "daemon/broker/listen/container_socket.h"
 #include "daemon/broker/listen/docker_volume.h"
-#include "daemon/broker/listen/operator_socket.h"
+#include "daemon/broker/listen/operator/operator_socket.h"
 #include "daemon/broker/loop/deadline.h"
 #include "daemon/broker/loop/descriptor_watch.h"
 #include "daemon/broker/request/broker.h"

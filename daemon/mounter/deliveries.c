@@ -5,12 +5,16 @@
 #include "daemon/mounter/kernel/kernel_calls.h"
 #include "daemon/mounter/kernel/namespaces.h"
 #include "daemon/mounter/tmpfs_mount.h"
+#include "daemon/mounter/worker.h"
 #include "proto/cleanup.h"
+#include "proto/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+
+#define AGAIN_MS 20 /* between looks at one that could not be wiped yet */
 
 /* Slots are dense, so that a few deliveries touch a few pages; the index finds them. Ids are
  * random: any eight bytes of one are a hash of it. Linear probing. */
@@ -122,6 +126,7 @@ static int apply_adopt(struct mounter *mounter, struct delivery *delivery,
 	delivery->generation = request->generation;
 	delivery->is_attached = request->flags & MOUNTER_ON_HOST_PATH;
 	delivery->is_plain = request->flags & MOUNTER_LAYOUT_PLAIN;
+	delivery->sees_closes = request->flags & MOUNTER_SEE_CLOSES;
 	if (request->group < mounter->groups_count) {
 		delivery->group = request->group;
 		delivery->is_marked = true;
@@ -184,4 +189,75 @@ void delivery_describe(const struct delivery *delivery, struct mounter_reply *re
 	reply->device = delivery->device;
 	if (delivery->mount >= 0 && !superblock_is_read_only(delivery->mount))
 		reply->flags |= MOUNTER_UNSEALED;
+}
+
+/* --- deadlines --- */
+
+static int64_t due_ms(const struct mounter *mounter, const struct delivery *delivery)
+{
+	return delivery->deadline_ms + (mounter->broker >= 0 ? DEADLINE_GRACE_MS : 0);
+}
+
+static void note_next(struct mounter *mounter, int64_t at_ms)
+{
+	if (!mounter->next_deadline_ms || at_ms < mounter->next_deadline_ms)
+		mounter->next_deadline_ms = at_ms;
+}
+
+void deadline_set(struct mounter *mounter, struct delivery *delivery, int64_t deadline_ms)
+{
+	delivery->deadline_ms = deadline_ms;
+	/* Without the grace: a broker may be gone by then. */
+	if (deadline_ms)
+		note_next(mounter, deadline_ms);
+}
+
+static void wipe(struct mounter *mounter, struct delivery *delivery)
+{
+	const struct mounter_request request = { .op = MOUNTER_OP_WIPE };
+	const struct job job = { .mounter = mounter,
+		.delivery = delivery,
+		.request = &request,
+		.descriptors = { -1, -1 } };
+	char name[DELIVERY_HEX_SIZE];
+
+	delivery_hex(delivery->id, name);
+	if (worker_start_own(mounter, &job, job_wipe) == 0)
+		log_warning("delivery %.12s: its hard end is over and nobody has emptied it; "
+			    "emptying it",
+			name);
+}
+
+void deadlines_look(struct mounter *mounter, int64_t now_ms)
+{
+	if (!mounter->next_deadline_ms || now_ms < mounter->next_deadline_ms)
+		return;
+	mounter->next_deadline_ms = 0;
+	for (size_t i = 0; i < MOUNTER_MAX_DELIVERIES; i++) {
+		struct delivery *delivery = &mounter->deliveries[i];
+
+		if (delivery->phase == 0 || delivery->phase == PHASE_EMPTY ||
+			delivery->phase == PHASE_WIPED || !delivery->deadline_ms)
+			continue;
+		if (now_ms < delivery->deadline_ms) {
+			note_next(mounter, delivery->deadline_ms);
+			continue;
+		}
+		if (now_ms >= due_ms(mounter, delivery) && !delivery->is_busy)
+			wipe(mounter, delivery);
+		/* Until it is wiped; a broker may go, or a worker come free, any time. */
+		note_next(mounter, now_ms + AGAIN_MS);
+	}
+}
+
+int deadlines_wait_ms(const struct mounter *mounter, int64_t now_ms, int max_ms)
+{
+	int64_t left_ms;
+
+	if (!mounter->next_deadline_ms)
+		return max_ms;
+	left_ms = mounter->next_deadline_ms - now_ms;
+	if (left_ms < 0)
+		left_ms = 0;
+	return left_ms < max_ms ? (int)left_ms : max_ms;
 }

@@ -27,3 +27,19 @@ void delivery_apply(struct mounter *mounter, struct delivery *delivery,
 
 /* Fills REPLY with what LIST says of DELIVERY. */
 void delivery_describe(const struct delivery *delivery, struct mounter_reply *reply);
+
+/* --- the ends that deliveries have even when everybody else is dead ---
+ * At its deadline a delivery is wiped by the mounter itself. While a broker is connected it is left some time
+ * to do that, in its own order and with its record. */
+
+/* The supervisor kills a broker that stands still for that long. */
+#define DEADLINE_GRACE_MS 2500
+
+/* DELIVERY is to be wiped at DEADLINE_MS of boot_clock_ms(); 0: never. */
+void deadline_set(struct mounter *mounter, struct delivery *delivery, int64_t deadline_ms);
+
+/* Starts wiping what is due at NOW_MS. What no worker is free for, or one is at, is looked at again. */
+void deadlines_look(struct mounter *mounter, int64_t now_ms);
+
+/* How long nothing is due from NOW_MS on, at most MAX_MS. */
+int deadlines_wait_ms(const struct mounter *mounter, int64_t now_ms, int max_ms);

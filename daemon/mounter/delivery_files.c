@@ -465,6 +465,41 @@ int delivery_clean(int own, bool keep_younger)
 	return r < 0 ? r : 0;
 }
 
+/* Where readers find the files of the present generation. */
+static int present_open(int own)
+{
+	char present[OWN_NAME_SIZE];
+	const int r = present_name(own, present);
+
+	if (r < 0)
+		return r;
+	return present[0] ? open_beneath(own, present, O_PATH | O_DIRECTORY, 0)
+			  : delivery_view_open(own);
+}
+
+static int parent_open(int directory, const char *path, const char **ret_leaf)
+{
+	const char *slash = strrchr(path, '/');
+	char parent[MAYFLY_FILE_PATH_SIZE] = ".";
+
+	*ret_leaf = slash ? slash + 1 : path;
+	if (slash)
+		(void)snprintf(parent, sizeof parent, "%.*s", (int)(slash - path), path);
+	return open_beneath(directory, parent, O_PATH | O_DIRECTORY, 0);
+}
+
+int delivery_take(int own, const char *path)
+{
+	const char *leaf = path;
+	AUTO_FD present = present_open(own);
+	AUTO_FD parent = present < 0 ? present : parent_open(present, path, &leaf);
+	int r = parent < 0 ? parent : file_empty(parent, leaf);
+
+	if (r == 0)
+		r = put_aside(own, parent, leaf);
+	return r < 0 && r != -ENOENT ? r : delivery_clean(own, false);
+}
+
 static int entry_wipe_own(int own, const struct directory_entry *entry, void *data)
 {
 	AUTO_FD view = -1;

@@ -28,5 +28,9 @@ int delivery_commit(int own, uint32_t generation, bool is_plain, bool keep_previ
  * last such cleaning: called in turn, each generation stays for one turn at least. */
 int delivery_clean(int own, bool keep_younger);
 
+/* Empties the file PATH of the present generation, and removes it with what leads to it; one that is not
+ * there is fine. Then as delivery_clean(). */
+int delivery_take(int own, const char *path);
+
 /* Overwrites, truncates and removes everything. The superblock must be writable. */
 int delivery_wipe(int own);

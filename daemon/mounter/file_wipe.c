@@ -72,6 +72,11 @@ bool is_emptied(int directory, const char *name)
 	       S_ISREG(status.st_mode) && status.st_size == 0;
 }
 
+int file_empty(int directory, const char *name)
+{
+	return is_emptied(directory, name) ? 0 : file_wipe(directory, name);
+}
+
 static int entry_empty(int directory, const struct directory_entry *entry, void *data)
 {
 	(void)data;

@@ -9,6 +9,9 @@
 /* Overwrites, truncates and removes one entry; for directory_for_each(). */
 int entry_wipe(int directory, const struct directory_entry *entry, void *data);
 
+/* Overwrites and truncates the file NAME, and keeps it. */
+int file_empty(int directory, const char *name);
+
 /* Overwrites and truncates every file below the directory NAME, and removes nothing. */
 int tree_empty(int directory, const char *name);
 

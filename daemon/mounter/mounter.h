@@ -33,13 +33,15 @@ struct delivery {
 	uint32_t group;
 	bool is_plain;
 	bool is_marked;
+	bool sees_closes;     /* the shared group is told when a file has been read to its close */
 	bool is_attached;     /* on the host path */
 	bool is_busy;	      /* a worker is at it */
 	int mount;	      /* own mount, O_PATH */
 	int target;	      /* the container's mount, between LOCATE and RETREAT */
 	int engine_namespace; /* where the host path is; -1: in the host's mount namespace */
 	uint64_t device;
-	uint64_t mount_id; /* of the container's mount */
+	uint64_t mount_id;   /* of the container's mount */
+	int64_t deadline_ms; /* of boot_clock_ms(); 0: none */
 };
 
 /* What the kernel can do, found out by trying (never by its version). */
@@ -55,6 +57,7 @@ struct worker {
 	int64_t deadline_ms; /* CLOCK_MONOTONIC; of one that is answered for: since when */
 	struct mounter_request request;
 	struct delivery *delivery; /* NULL for operations that concern none */
+	bool is_own;		   /* nobody has asked for it */
 };
 
 struct mounter {
@@ -82,6 +85,7 @@ struct mounter {
 	 * birth, and would take what is made after it for a stray. */
 	char strays[STRAYS_MAX][DELIVERY_HEX_SIZE];
 	int strays_count;
+	int64_t next_deadline_ms; /* the earliest of the deliveries' deadlines, or before it; 0: none */
 };
 
 /* The request's descriptors, at most two; -1 when absent. Borrowed by the operation. */

@@ -9,6 +9,7 @@
 #include "daemon/mounter/worker.h"
 #include "daemon/privilege/drop.h"
 #include "daemon/privilege/seccomp_filter.h"
+#include "proto/boot_clock.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
 #include "proto/log.h"
@@ -104,12 +105,16 @@ static void on_worker_readable(struct mounter *mounter, struct worker *worker)
 {
 	const struct mounter_request request = worker->request;
 	struct delivery *delivery = worker->delivery;
+	const bool is_own = worker->is_own;
 	struct mounter_reply reply = { 0 };
 	AUTO_FD fd = -1;
 
 	worker_finish(worker, &reply, &fd);
 	mounter_settle(mounter, &request, delivery, &reply, &fd);
-	send_reply(mounter, &reply, fd);
+	if (!is_own)
+		send_reply(mounter, &reply, fd);
+	else if (reply.status < 0)
+		log_error("wipe a delivery at its hard end: %s", reply.detail);
 }
 
 /* Returns false at the end of the supervisor. */
@@ -170,13 +175,16 @@ static int serve(struct mounter *mounter)
 			log_error("every worker hangs in the kernel; ending");
 			return EXIT_FAILURE;
 		}
+		deadlines_look(mounter, boot_clock_ms());
 		polled[0] = (struct pollfd){ mounter->control, POLLIN, 0 };
 		/* Further requests wait in the socket while every worker is at work: a wipe that
 		 * was refused would leave a secret behind. */
 		polled[1] = (struct pollfd){ worker_has_free_slot(mounter) ? mounter->broker : -1,
 			POLLIN, 0 };
 		if (poll(polled, 2 + WORKERS_MAX,
-			    workers_look_again_ms(mounter, now, HEARTBEAT_INTERVAL_MS / 2)) < 0 &&
+			    deadlines_wait_ms(mounter, boot_clock_ms(),
+				    workers_look_again_ms(
+					    mounter, now, HEARTBEAT_INTERVAL_MS / 2))) < 0 &&
 			errno != EINTR)
 			return EXIT_FAILURE;
 		for (size_t i = 0; i < WORKERS_MAX; i++)
@@ -276,6 +284,7 @@ int main(int argc, char **argv)
 	struct mayfly_error err;
 
 	process_harden();
+	boot_clock_init();
 	log_init("mayfly-mounter", getenv("JOURNAL_STREAM") != NULL);
 	if (!parse_arguments(argc, argv, &mounter)) {
 		log_error("started by hand? mayflyd starts it");

@@ -83,7 +83,10 @@ static int mark(const struct job *job, uint32_t group)
 
 static int on_mark(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
-	const int r = mark(job, job->request->group);
+	int r;
+
+	job->delivery->sees_closes = job->request->flags & MOUNTER_SEE_CLOSES;
+	r = mark(job, job->request->group);
 
 	(void)ret_fd;
 	return r < 0 ? reply_fail(reply, r, "mark the tmpfs") : 0;
@@ -105,6 +108,14 @@ static int on_seal(const struct job *job, struct mounter_reply *reply, int *ret_
 	return r < 0 ? reply_fail(reply, r, "seal the tmpfs") : 0;
 }
 
+static int on_deadline(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	(void)reply;
+	(void)ret_fd;
+	deadline_set(job->mounter, job->delivery, (int64_t)job->request->deadline_ms);
+	return 0;
+}
+
 /* Leaving the host path comes last: until the marks have changed hands the delivery is guarded as
  * before. */
 static int on_retreat(const struct job *job, struct mounter_reply *reply, int *ret_fd)
@@ -113,6 +124,7 @@ static int on_retreat(const struct job *job, struct mounter_reply *reply, int *r
 	const bool keep_guard = (job->request->flags & MOUNTER_KEEP_GUARD) || delivery->target < 0;
 	int r = 0;
 
+	delivery->sees_closes = job->request->flags & MOUNTER_SEE_CLOSES;
 	if (!delivery->is_marked && (job->request->flags & MOUNTER_KEEP_GUARD) &&
 		job->mounter->has.open_guard)
 		/* It was released without a guard, and gets one. */
@@ -255,6 +267,11 @@ static const struct operation {
 	/* Safe: as WIPE, but for one generation. */
 	[MOUNTER_OP_CLEAN] = { MOUNTER_OP_CLEAN, PHASE_ANY_LIVE, PHASE_KEEP, IN_WORKER, 0,
 		job_clean },
+	/* Safe: as WIPE, but for one file. */
+	[MOUNTER_OP_TAKE] = { MOUNTER_OP_TAKE, PHASE_ANY_LIVE, PHASE_KEEP, IN_WORKER, 0, job_take },
+	/* Safe: a number; what it leads to is WIPE. */
+	[MOUNTER_OP_DEADLINE] = { MOUNTER_OP_DEADLINE, PHASE_ANY_LIVE, PHASE_KEEP, HERE, 0,
+		on_deadline },
 	/* Safe: looks, in the container's mount namespace, and changes nothing there. */
 	[MOUNTER_OP_LOCATE] = { MOUNTER_OP_LOCATE, PHASE_ATTACHED | PHASE_LOCATED | PHASE_RELEASED,
 		PHASE_LOCATED, IN_WORKER, 1, job_locate },
@@ -320,6 +337,10 @@ bool mounter_request_is_sane(const struct mounter_request *request, uint32_t gro
 		return false;
 	if (!name_is_clean(request->name))
 		return false;
+	if (request->deadline_ms > INT64_MAX)
+		return false;
+	if (request->op == MOUNTER_OP_TAKE && !file_name_is_clean(request->name))
+		return false;
 	if (request->op == MOUNTER_OP_FILE &&
 		(!file_name_is_clean(request->name) || request->size_bytes == 0 ||
 			(request->mode & ~0777u)))
@@ -355,7 +376,7 @@ static int refusal(const struct operation *operation, const struct delivery *del
 		return 0;
 	if (!delivery)
 		return (operation->allowed_in & PHASE_EMPTY) ? -ENOSPC : -ENOENT;
-	if (delivery->is_busy)
+	if (delivery->is_busy && operation->op != MOUNTER_OP_DEADLINE)
 		return -EBUSY;
 	return (operation->allowed_in & delivery->phase) ? 0 : -EPROTO;
 }

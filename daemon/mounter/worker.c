@@ -84,6 +84,16 @@ int worker_start(struct mounter *mounter, const struct job *job, job_function *f
 	return 0;
 }
 
+int worker_start_own(struct mounter *mounter, const struct job *job, job_function *function)
+{
+	const size_t slot = free_slot(mounter);
+	const int r = worker_start(mounter, job, function);
+
+	if (r == 0)
+		mounter->workers[slot].is_own = true;
+	return r;
+}
+
 static bool is_answered_for(const struct worker *worker)
 {
 	return worker->pid > 0 && worker->socket < 0;

@@ -10,6 +10,9 @@ typedef int job_function(const struct job *job, struct mounter_reply *reply, int
  * could not be forked. */
 int worker_start(struct mounter *mounter, const struct job *job, job_function *function);
 
+/* The same where nobody has asked: its end is nobody's reply. */
+int worker_start_own(struct mounter *mounter, const struct job *job, job_function *function);
+
 /* Is there a slot for one more? Without one nothing is asked for: it would only be refused. */
 bool worker_has_free_slot(const struct mounter *mounter);
 

@@ -56,6 +56,20 @@ int job_clean(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 	return r < 0 ? reply_fail(reply, r, "wipe an older generation") : 0;
 }
 
+int job_take(const struct job *job, struct mounter_reply *reply, int *ret_fd)
+{
+	const int mount = job->delivery->mount;
+	int r = superblock_set_read_only(mount, false);
+
+	(void)ret_fd;
+	if (r == 0)
+		r = delivery_take(mount, job->request->name);
+	if (r < 0)
+		return reply_fail(reply, r, "take a file away");
+	r = superblock_set_read_only(mount, true);
+	return r < 0 ? reply_fail(reply, r, "seal the tmpfs again") : 0;
+}
+
 int job_attach(const struct job *job, struct mounter_reply *reply, int *ret_fd)
 {
 	char name[DELIVERY_HEX_SIZE];

@@ -16,6 +16,7 @@ struct job {
 
 int job_file(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_commit(const struct job *job, struct mounter_reply *reply, int *ret_fd);
+int job_take(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_clean(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_attach(const struct job *job, struct mounter_reply *reply, int *ret_fd);
 int job_locate(const struct job *job, struct mounter_reply *reply, int *ret_fd);

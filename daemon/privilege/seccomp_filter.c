@@ -114,6 +114,8 @@ static const int broker_only[] = {
 	SCMP_SYS(stat),
 	SCMP_SYS(statfs),
 	SCMP_SYS(sync_file_range),
+	SCMP_SYS(timerfd_create),
+	SCMP_SYS(timerfd_settime),
 	SCMP_SYS(unlink),
 	SCMP_SYS(unlinkat),
 	/* uv_pipe_open and the guard's PIDFD_GET_INFO */

@@ -290,8 +290,9 @@ class SocketAttacks(SocketCase):
             target.allow(guard="until-start" if target.is_control else "always")
             target.delivered()
             self.assertIn(target.secret, target.read("victim"))
-            told = target.run("--pid", "container:victim", "--", "cat", "/proc/1/root/run/secrets/pw")
-            told += target.run("--pid", "host", "--", "cat", f"/proc/{target.pid('victim')}/root/run/secrets/pw")
+            # In this order: a pid namespace that is joined brings the guard back.
+            told = target.run("--pid", "host", "--", "cat", f"/proc/{target.pid('victim')}/root/run/secrets/pw")
+            told += target.run("--pid", "container:victim", "--", "cat", "/proc/1/root/run/secrets/pw")
             return target.loot(told)
 
         self.compare("13, 14", attack, "a grant that lets the guard go", "not in the container's cgroup")

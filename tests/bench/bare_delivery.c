@@ -2,7 +2,10 @@
  * bare system calls, and beside it one append with fdatasync. What Mount is compared with.
  * bare_delivery DIRECTORY ROUNDS [PID]: prints a line a round: microseconds of the delivery and of the
  * append. DIRECTORY is on the disk that is asked about. With PID the files have content and the tmpfs is
- * attached at /run/bare of that process's mount namespace, by a child that enters it. Needs root. */
+ * attached at /run/bare of that process's mount namespace, by a child that enters it. With `wipe` in its
+ * place: makes ROUNDS of them with content, sealed, then prints the microseconds in which all are
+ * overwritten, truncated, emptied and given up, one after the other. Needs root. */
+#include "daemon/mounter/delivery_files.h"
 #include "daemon/mounter/kernel/kernel_calls.h"
 #include "proto/cleanup.h"
 
@@ -14,6 +17,7 @@
 #include <string.h>
 #include <sys/fanotify.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -123,6 +127,28 @@ static void measure_inside(pid_t pid, int rounds)
 	}
 }
 
+static void measure_wiping(int count)
+{
+	const struct rlimit descriptors = { (rlim_t)count + 100, (rlim_t)count + 100 };
+	int *list = calloc((size_t)count, sizeof *list);
+	double begun;
+
+	must(list ? setrlimit(RLIMIT_NOFILE, &descriptors) : -1, "setrlimit");
+	for (int i = 0; i < count; i++) {
+		list[i] = make_tmpfs();
+		make_files(list[i], true);
+		must(superblock_set_read_only(list[i], true), "seal");
+	}
+	begun = now_us();
+	for (int i = 0; i < count; i++) {
+		must(superblock_set_read_only(list[i], false), "unseal");
+		must(delivery_wipe(list[i]), "wipe");
+		must(close(list[i]), "close");
+	}
+	printf("%.1f\n", now_us() - begun);
+	free(list);
+}
+
 int main(int argc, char **argv)
 {
 	static const char record[RECORD_BYTES];
@@ -136,6 +162,10 @@ int main(int argc, char **argv)
 
 	if (rounds <= 0)
 		return 2;
+	if (argc == 4 && strcmp(argv[3], "wipe") == 0) {
+		measure_wiping(rounds);
+		return EXIT_SUCCESS;
+	}
 	if (argc == 4) {
 		measure_inside(atoi(argv[3]), rounds);
 		return EXIT_SUCCESS;

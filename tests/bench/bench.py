@@ -1,6 +1,6 @@
 """What Mayfly costs, each figure beside its bare limit, in interleaved runs of the same minutes.
 
-Usage: bench.py [NAME...]   NAME: run mount answer open request put memory rotate start; without one, all.
+Usage: bench.py [NAME...]   NAME: run mount answer open request revoke put memory rotate start; without one, all.
 Prints a line a figure: what was measured, Mayfly's and the bare median with the spread of the middle half, the bar.
 """
 import json
@@ -209,6 +209,28 @@ class Bench:
         self.report.limit(f"memory for each of {count} idle connections", (anonymous() - before) / count, 4, "KiB")
         holder.communicate()
 
+    def revoke(self):
+        """1,000 leases of five secrets, `revoke --all` from the call to its answer; and as many tmpfs in a bare loop.
+        Of five containers that have asked for them: a volume's delivery has nothing to leave in its container."""
+        containers, each = 5, 200
+        directory = self.mayfly.root / "run/mayfly/container"
+        self.mayfly.policy(*(grant(f"bench-{i}", {"compose.project": "bench"}, *({"name": s, "as": f"{s}-{i}", "mode": "0444"} for s in SECRETS),
+                                   target=f"/run/leased/{i}") for i in range(each)))
+        names = [self.docker_run("-v", f"{directory}:/run/mayfly:ro", IMAGE, "sleep", "600", detach=True).stdout.strip()
+                 for _ in range(containers)]
+        ours, bare = [], []
+        for _ in range(3):
+            for name in names:
+                calls = [word for i in range(each) for word in ("Request", f'{{"grant":"bench-{i}"}}')]
+                self.engine.docker("exec", name, "call", *calls, timeout=300)
+            assert self.mayfly.status()["released"] == containers * each
+            begun = time.monotonic()
+            assert self.mayfly.call("Revoke", all=True)["revoked"] == containers * each
+            ours.append((time.monotonic() - begun) * 1000)
+            bare.append(float(run(PROGRAMS / "bare_delivery", self.mayfly.root, containers * each, "wipe").stdout) / 1000)
+        self.report.compare(f"revocation of {containers * each} leases, and the bare wipe loop", ours, bare, 2.0, "ms")
+        self.engine.docker("rm", "-f", *names)
+
     def put(self):
         directory = self.mayfly.root / "bench"
         directory.mkdir()
@@ -324,7 +346,7 @@ class Bench:
 
 
 def main(names):
-    bench = Bench(names or ["run", "mount", "answer", "open", "request", "put", "memory", "rotate", "start"])
+    bench = Bench(names or ["run", "mount", "answer", "open", "request", "revoke", "put", "memory", "rotate", "start"])
     try:
         bench.all()
     finally:

@@ -72,8 +72,8 @@ class Core:
         self.assertNotIn("horse", text)
         wait_for(lambda: self.mayfly.deliveries(), "the delivery is listed")
         self.assertEqual(self.mayfly.deliveries()[0]["files"],
-                         [{"path": "db-password", "secret": "prod/db-password", "version": 1},
-                          {"path": "keys/api", "secret": "common/api-key", "version": 1}])
+                         [{"path": "db-password", "grant": "web", "secret": "prod/db-password", "version": 1},
+                          {"path": "keys/api", "grant": "web", "secret": "common/api-key", "version": 1}])
 
     def test_nothing_can_be_written(self):
         name = "web-write"

@@ -312,7 +312,7 @@ class Mayfly:
 
     def deliveries(self, *arguments):
         """What the broker says is delivered, through the operator socket."""
-        return self.call("ListDeliveries")["deliveries"]
+        return self.call("ListLeases")["leases"]
 
     def call(self, method, **parameters):
         with socket.socket(socket.AF_UNIX) as connection:

@@ -155,7 +155,7 @@ class InsideTest(unittest.TestCase):
     def test_a_link_at_the_target_is_not_followed(self):
         container = self.container()
         container.do("os.mkdir('/elsewhere'); os.mkdir('/run'); os.symlink('/elsewhere', '/run/secrets')")
-        self.refused(container, -errno.ENOTDIR, "go to the target")
+        self.refused(container, -errno.ENOTDIR, "a link or a file is in the way")
 
     def test_a_link_on_the_way_is_not_followed(self):
         container = self.container()
@@ -163,12 +163,12 @@ class InsideTest(unittest.TestCase):
             with self.subTest(where):
                 container.do(f"os.makedirs('/elsewhere/secrets', exist_ok=True); os.symlink({where!r}, '/way{number}')")
                 self.delivery = os.urandom(32)
-                self.refused(container, -errno.ENOTDIR, "go to the target", target=f"way{number}/secrets")
+                self.refused(container, -errno.ENOTDIR, "a link or a file is in the way", target=f"way{number}/secrets")
 
     def test_a_file_at_the_target_is_no_place(self):
         container = self.container()
         container.do("os.mkdir('/run'); open('/run/secrets', 'w').close()")
-        self.refused(container, -errno.ENOTDIR, "go to the target")
+        self.refused(container, -errno.ENOTDIR, "a link or a file is in the way")
 
     def test_another_mount_at_the_target_is_not_covered(self):
         container = self.container()

@@ -9,16 +9,17 @@ import struct
 import subprocess
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-OPS = ["INVALID", "PROBE", "LIST", "MAKE", "FILE", "COMMIT", "MARK", "ATTACH", "SEAL", "UNSEAL", "CLEAN", "LOCATE", "RETREAT",
-       "ATTACH_INSIDE", "DETACH_INSIDE", "WIPE", "FORGET", "COMPARE", "SIGNAL", "ENGINE_ROOT", "ADOPT", "SWEEP"]
+OPS = ["INVALID", "PROBE", "LIST", "MAKE", "FILE", "COMMIT", "MARK", "ATTACH", "SEAL", "UNSEAL", "CLEAN", "TAKE",
+       "DEADLINE", "LOCATE", "RETREAT", "ATTACH_INSIDE", "DETACH_INSIDE", "WIPE", "FORGET", "COMPARE", "SIGNAL", "ENGINE_ROOT",
+       "ADOPT", "SWEEP"]
 OP = {name: number for number, name in enumerate(OPS)}
 EMPTY, MADE, MARKED, ATTACHED, LOCATED, RELEASED, WIPED = (1 << n for n in range(7))
-PLAIN, KEEP_GUARD, ON_HOST_PATH, WITH_ENGINE, MAKE_TARGET, LOOK_AT_MOUNTS, KEEP_PREVIOUS = (1 << n for n in range(7))
+PLAIN, KEEP_GUARD, ON_HOST_PATH, WITH_ENGINE, MAKE_TARGET, LOOK_AT_MOUNTS, KEEP_PREVIOUS, SEE_CLOSES = (1 << n for n in range(8))
 HAS_OPEN_GUARD, TARGET_UNREACHABLE = 1 << 0, 1 << 12
 SAME_MOUNT_NAMESPACE, SAME_PID_NAMESPACE, WRITABLE_CGROUP = (1 << n for n in (16, 17, 18))
-REQUEST = struct.Struct("=IIQ32sIIIIIIQQQ256s")
+REQUEST = struct.Struct("=IIQ32sIIIIIIQQQQ256s")
 REPLY = struct.Struct("=IiQ32sIIIIQQ2QQQ128s")
-FAN_ALLOW, FAN_DENY = 1, 2
+FAN_ALLOW, FAN_DENY, FAN_OPEN_PERM = 1, 2, 0x10000
 FD_CONTROL = 3
 
 
@@ -64,6 +65,7 @@ class Mounter:
     def __init__(self, program, volumes, groups=3, wrapper=()):
         self.program, self.volumes_path, self.wrapper = program, volumes, list(wrapper)
         self.groups = [fanotify_group() for _ in range(groups)]
+        self.closed = []  # (group, inode) of closes that were told
         self.serial = 0
         self.arena = -1
         self.start()
@@ -101,7 +103,7 @@ class Mounter:
         get = lambda key: fields.get(key, 0)
         data = REQUEST.pack(OP[op], get("flags"), self.serial, delivery, get("generation"), get("group"), get("uid"),
                             get("gid"), get("mode"), get("inodes"), get("size_bytes"),
-                            get("mount_id"), get("device"), name.encode())
+                            get("mount_id"), get("device"), get("deadline_ms"), name.encode())
         socket.send_fds(self.broker, [data], list(fds))
         return self.serial
 
@@ -116,10 +118,17 @@ class Mounter:
         return self.receive()
 
     def next_event(self, group, timeout=5):
-        if not select.select([self.groups[group]], [], [], timeout)[0]:
-            return None
-        # One event at a time: metadata and its pidfd record.
-        return Event(self.groups[group], os.read(self.groups[group], 32))
+        """The next open that waits; what is told of closes is not."""
+        while select.select([self.groups[group]], [], [], timeout)[0]:
+            # One event at a time: metadata and its pidfd record.
+            event = Event(self.groups[group], os.read(self.groups[group], 32))
+            if event.mask & FAN_OPEN_PERM:
+                return event
+            self.closed.append((group, os.fstat(event.fd).st_ino))
+            os.close(event.fd)
+            if event.pidfd >= 0:
+                os.close(event.pidfd)
+        return None
 
     def forget_arena(self):
         """As if the supervisor had died too."""

@@ -14,7 +14,7 @@ import time
 import unittest
 
 from mounter_client import (ATTACHED, EMPTY, FAN_ALLOW, FAN_DENY, KEEP_GUARD, KEEP_PREVIOUS, LIBC, ON_HOST_PATH, LOCATED, MADE, PLAIN, RELEASED,
-                            REQUEST, SAME_MOUNT_NAMESPACE, TARGET_UNREACHABLE, WIPED, WITH_ENGINE, Mounter, OP, pidfd_open)
+                            REQUEST, SAME_MOUNT_NAMESPACE, SEE_CLOSES, TARGET_UNREACHABLE, WIPED, WITH_ENGINE, Mounter, OP, pidfd_open)
 
 PROGRAM = os.environ["MAYFLY_MOUNTER"]
 MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 4096, 16384, 1 << 18, 2
@@ -185,7 +185,7 @@ class MounterTest(unittest.TestCase):
         return writer
 
     def try_wipe(self):
-        if self.mounter.process.poll() is None:
+        if self.mounter.process.poll() is None and self.mounter.broker.fileno() >= 0:
             self.mounter.call("WIPE", delivery=self.delivery)
 
     def container(self, *rest, source=None, target="run/secrets"):
@@ -435,6 +435,22 @@ class MounterTest(unittest.TestCase):
             self.mounter.next_event(2).answer(answer)
             self.assertEqual(container.told(), told)
 
+    def test_closes_are_told_after_the_release_where_that_is_wanted(self):
+        for flags, told in ((KEEP_GUARD | SEE_CLOSES, True), (KEEP_GUARD, False)):
+            with self.subTest(flags=flags):
+                self.delivery = os.urandom(32)
+                self.host_path = os.path.join(self.volumes, self.delivery.hex())
+                writer = self.arm()
+                container = self.container()
+                inode = os.fstat(writer).st_ino
+                self.release(container, writer, flags=flags)
+                container.ask("/run/secrets/password")
+                self.mounter.next_event(2).answer(FAN_ALLOW)
+                self.assertEqual(container.told(), VALUE)
+                self.mounter.closed.clear()
+                self.assertIsNone(self.mounter.next_event(2, timeout=0.3))
+                self.assertEqual(self.mounter.closed, [(2, inode)] if told else [])
+
     def test_a_released_delivery_can_be_guarded_again(self):
         writer = self.arm()
         container = self.container()
@@ -503,6 +519,92 @@ class MounterTest(unittest.TestCase):
         self.assertEqual(os.pread(held, 100, 0), b"")
         os.close(held)
         del mapped
+
+    def two_files(self, flags=0):
+        """A released delivery with the files password and keys/api, and its container."""
+        self.device = self.call("MAKE", size_bytes=1 << 20, inodes=64, flags=flags).device
+        writers = [self.make_file("password", mode=0o444), self.make_file("keys/api", mode=0o444)]
+        self.call("COMMIT", generation=1)
+        self.call("MARK", group=0)
+        self.call("ATTACH", fds=[self.engine])
+        self.addCleanup(self.try_wipe)
+        os.write(writers[0], VALUE)
+        os.close(writers[0])
+        container = self.container()
+        self.release(container, writers[1])
+        return f"/proc/{container.process.pid}/root/run/secrets"
+
+    def test_one_file_is_taken_and_the_other_stays(self):
+        for flags, path in ((0, "password"), (PLAIN, "password"), (0, "keys/api"), (PLAIN, "keys/api")):
+            with self.subTest(flags=flags, path=path):
+                self.delivery = os.urandom(32)
+                self.host_path = os.path.join(self.volumes, self.delivery.hex())
+                root = self.two_files(flags)
+                other = "keys/api" if path == "password" else "password"
+                held = os.open(f"{root}/{path}", os.O_RDONLY)
+                self.addCleanup(os.close, held)
+                mapped = mmap.mmap(held, len(VALUE), prot=mmap.PROT_READ, flags=mmap.MAP_PRIVATE)
+                self.call("TAKE", name=path)
+                self.assertEqual(os.pread(held, 100, 0), b"")
+                self.assertFalse(os.path.lexists(f"{root}/{path}"))
+                self.assertEqual(pathlib.Path(f"{root}/{other}").read_bytes(), VALUE)
+                self.call("TAKE", name=path)
+                # Sealed again, although the taken file is still held open and mapped.
+                self.assertTrue(os.statvfs(root).f_flag & os.ST_RDONLY)
+                with self.assertRaises(OSError):
+                    os.open(f"{root}/{other}", os.O_WRONLY)
+                del mapped
+
+    def test_a_file_that_never_was_is_taken_without_complaint(self):
+        root = self.two_files()
+        self.call("TAKE", name="no/such/file")
+        self.assertEqual(pathlib.Path(f"{root}/password").read_bytes(), VALUE)
+
+    # -- the hard end
+
+    def empty_within(self, root, seconds):
+        """How long it took until the delivery was empty."""
+        begin = time.monotonic()
+        while os.listdir(root):
+            self.assertLess(time.monotonic() - begin, seconds, "still there")
+            time.sleep(0.002)
+        return time.monotonic() - begin
+
+    @staticmethod
+    def boot_ms():
+        return int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
+
+    def test_without_a_broker_the_mounter_wipes_at_the_hard_end(self):
+        root = self.two_files()
+        self.call("DEADLINE", deadline_ms=self.boot_ms() + 600)
+        self.mounter.broker.close()
+        time.sleep(0.3)
+        self.assertTrue(os.listdir(root), "emptied before its end")
+        self.assertLess(self.empty_within(root, 5), 0.3 + 0.1 + 0.3)
+
+    def test_a_broker_has_some_time_to_wipe_at_the_hard_end_itself(self):
+        root = self.two_files()
+        self.call("DEADLINE", deadline_ms=self.boot_ms())
+        time.sleep(1)
+        self.assertTrue(os.listdir(root), "the broker is there and was not given its time")
+        self.empty_within(root, 5)
+        # Nobody was told: the next reply is that of the next request.
+        self.assertEqual(self.call("LIST").op, OP["LIST"])
+        self.assertEqual(self.mounter.receive().delivery, b"\0" * 32)
+        self.call("WIPE", -errno.EPROTO)
+
+    def test_a_hard_end_can_be_moved_and_taken_back(self):
+        root = self.two_files()
+        self.call("DEADLINE", deadline_ms=self.boot_ms() + 300)
+        self.call("DEADLINE", deadline_ms=0)
+        other = self.delivery
+        self.delivery = os.urandom(32)
+        self.host_path = os.path.join(self.volumes, self.delivery.hex())
+        second = self.two_files()
+        self.call("DEADLINE", deadline_ms=self.boot_ms() + 300)
+        self.mounter.broker.close()
+        self.empty_within(second, 5)
+        self.assertTrue(os.listdir(root), other.hex())
 
     def test_sealing_waits_for_writers(self):
         writer = self.arm()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 # Documents that name files of the tree, and where their paths begin beside the top.
-READMES = {"daemon/README.md": ["daemon", "daemon/broker", "daemon/broker/listen", "daemon/broker/policy", "daemon/broker/lease", "daemon/engine", "daemon/supervisor"],
+READMES = {"daemon/README.md": ["daemon", "daemon/broker", "daemon/broker/listen", "daemon/broker/listen/operator", "daemon/broker/policy", "daemon/broker/lease", "daemon/engine", "daemon/supervisor"],
            "tests/README.md": ["tests", "tests/privileged"], "README.md": [], "examples/compose/README.md": ["examples/compose"], "docs/configuration.md": ["docs"]}
 PATH = re.compile(r"^(?:[A-Za-z0-9_.-]+/)*[A-Za-z0-9_.-]+\.(?:c|h|py|sh|md|json|yaml|varlink)$")
 

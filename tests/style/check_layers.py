@@ -11,9 +11,12 @@ import sys
 BROKER_RANKS = {
     "daemon/broker": 10,
     "daemon/broker/listen": 9,
+    "daemon/broker/listen/operator": 9,
     "daemon/broker/request": 8,
-    "daemon/broker/rotation": 7.5,
+    "daemon/broker/rotation": 7.7,
+    "daemon/broker/lease/adopt": 7.5,
     "daemon/broker/lease": 7,
+    "daemon/broker/lease/term": 6.5,
     "daemon/broker/policy": 5,
     "daemon/broker/provider": 6,
     "daemon/broker/backup": 6,

@@ -72,7 +72,7 @@ static const struct {
 } sources[] = {
 	{ WORD_SECRET, "List", "secrets", "name" },
 	{ WORD_SET, "ListSets", "sets", "name" },
-	{ WORD_CONTAINER, "ListDeliveries", "deliveries", "container" },
+	{ WORD_CONTAINER, "ListLeases", "leases", "container" },
 	{ WORD_GRANT, "ShowPolicy", "grants", "name" },
 };
 
@@ -106,6 +106,7 @@ static bool collect(json_t *parameters, void *data)
 static void print_names(struct cli *cli, enum word_kind kind, const char *begun)
 {
 	for (size_t i = 0; i < sizeof sources / sizeof sources[0]; i++) {
+		const bool is_long = kind == WORD_SECRET || kind == WORD_CONTAINER;
 		struct collected collected = {
 			.list = sources[i].list, .member = sources[i].member, .begun = begun
 		};
@@ -117,10 +118,10 @@ static void print_names(struct cli *cli, enum word_kind kind, const char *begun)
 		if (operator_call(cli,
 			    &(struct operator_call){ .method = sources[i].method,
 				    .timeout_ms = 2000,
-				    .on_reply = kind == WORD_SECRET ? collect : NULL,
+				    .on_reply = is_long ? collect : NULL,
 				    .data = &collected },
 			    &reply, NULL) == 0 &&
-			kind != WORD_SECRET)
+			!is_long)
 			(void)collect(reply, &collected);
 		for (size_t j = 0; j < collected.names.count; j++)
 			say("%s\n", collected.names.items[j]);

@@ -1,5 +1,6 @@
 #include "client/cli/command_line/arguments.h"
 #include "client/cli/insight/insight_verbs.h"
+#include "client/cli/insight/status_watch.h"
 #include "client/cli/operator/link.h"
 #include "client/cli/terminal/print.h"
 #include "client/cli/terminal/text.h"
@@ -138,8 +139,11 @@ static int check(json_t *status)
 int status_run(struct cli *cli, struct mayfly_error *err)
 {
 	AUTO_JSON json_t *reply = NULL;
-	int r = operator_ask(cli, "Status", NULL, &reply, err);
+	int r;
 
+	if (argument_flag(cli->arguments, "watch"))
+		return status_watch(cli, err);
+	r = operator_ask(cli, "Status", NULL, &reply, err);
 	if (r < 0)
 		return r;
 	if (cli->json) {

@@ -1,4 +1,6 @@
 #include "client/cli/command_line/arguments.h"
+#include "client/cli/leases/lease_list.h"
+#include "client/cli/leases/lease_print.h"
 #include "client/cli/operator/link.h"
 #include "client/cli/policy/grant.h"
 #include "client/cli/policy/policy_files.h"
@@ -73,13 +75,13 @@ static int take_out(struct policy_file *file, json_t *grant, size_t index, const
 	return r;
 }
 
-/* True if one of DELIVERY's files is SECRET (a name without set) of any set. */
-static bool delivers(json_t *delivery, const char *secret)
+/* True if one of LEASE's files is SECRET (a name without set) of any set. */
+static bool delivers(json_t *lease, const char *secret)
 {
 	size_t i;
 	json_t *file;
 
-	json_array_foreach (json_object_get(delivery, "files"), i, file) {
+	json_array_foreach (json_object_get(lease, "files"), i, file) {
 		const char *slash = strchr(json_text(file, "secret"), '/');
 
 		if (slash && strcmp(slash + 1, secret) == 0)
@@ -90,50 +92,51 @@ static bool delivers(json_t *delivery, const char *secret)
 
 /* The containers that have files of the grant (of SECRET only, if given) now. */
 static int list_concerned(struct cli *cli, const char *grant, const char *secret,
-	json_t **ret_deliveries, struct mayfly_error *err)
+	json_t **ret_leases, struct mayfly_error *err)
 {
 	AUTO_JSON json_t *concerned = json_made(json_array());
-	AUTO_JSON json_t *reply = NULL;
+	AUTO_JSON json_t *all = NULL;
 	size_t i;
-	json_t *delivery;
-	int r = operator_ask(
-		cli, "ListDeliveries", json_made(json_pack("{s:s}", "grant", grant)), &reply, err);
+	json_t *lease;
+	int r = lease_list(cli, json_made(json_pack("{s:s}", "grant", grant)), &all, err);
 
 	if (r < 0)
 		return r;
-	json_array_foreach (json_object_get(reply, "deliveries"), i, delivery) {
-		if (!secret || delivers(delivery, secret))
-			(void)json_array_append(concerned, delivery);
+	json_array_foreach (all, i, lease) {
+		if (!secret || delivers(lease, secret))
+			(void)json_array_append(concerned, lease);
 	}
-	*ret_deliveries = ptr_take(&concerned);
+	*ret_leases = ptr_take(&concerned);
 	return 0;
 }
 
-static void print_concerned(json_t *deliveries)
+static void print_concerned(json_t *leases)
 {
 	size_t i;
-	json_t *delivery;
+	json_t *lease;
 
-	if (json_array_size(deliveries) == 0) {
+	if (json_array_size(leases) == 0) {
 		say("No running container has files of it.\n");
 		return;
 	}
-	say("These run and keep their files until they stop:\n");
-	json_array_foreach (deliveries, i, delivery)
-		say("  %s (%.12s)\n", json_text(delivery, "container"),
-			json_text(delivery, "container_id"));
+	say("These run. Their files are emptied when their lease's period ends, or they stop:\n");
+	json_array_foreach (leases, i, lease) {
+		AUTO_FREE char *end = lease_end_text(lease);
+
+		say("  %s (%.12s): %s\n", json_text(lease, "container"),
+			json_text(lease, "container_id"), end);
+	}
 }
 
-static int finish(
-	struct cli *cli, const char *name, const struct policy_file *file, json_t *deliveries)
+static int finish(struct cli *cli, const char *name, const struct policy_file *file, json_t *leases)
 {
 	if (cli->json)
 		return print_json(json_pack("{s:s, s:s, s:b, s:O*}", "grant", name, "file",
-			file->name, "file_removed", policy_file_is_empty(file) ? 1 : 0,
-			"deliveries", deliveries));
+			file->name, "file_removed", policy_file_is_empty(file) ? 1 : 0, "leases",
+			leases));
 	say("It is forbidden for every start from now on.\n");
-	if (json_array_size(deliveries) > 0)
-		say("To take the files away now: docker stop CONTAINER.\n");
+	if (json_array_size(leases) > 0)
+		say("To empty them now: mayfly revoke --grant %s\n", name);
 	return CLI_DONE;
 }
 
@@ -142,7 +145,7 @@ int forbid_run(struct cli *cli, struct mayfly_error *err)
 	const char *name = cli->arguments->words[0];
 	const char *secret = argument_value(cli->arguments, "secret");
 	MAYFLY_CLEANUP(policy_files_done) struct policy_files files = { 0 };
-	AUTO_JSON json_t *deliveries = NULL;
+	AUTO_JSON json_t *leases = NULL;
 	struct policy_file *file;
 	json_t *grant;
 	size_t index;
@@ -153,12 +156,12 @@ int forbid_run(struct cli *cli, struct mayfly_error *err)
 	file = policy_files_find(&files, name, &grant, &index);
 	if (!file)
 		return refuse_unknown_grant(&files, name, err);
-	r = list_concerned(cli, name, secret, &deliveries, err);
+	r = list_concerned(cli, name, secret, &leases, err);
 	if (r < 0)
 		return r;
 	if (!cli->json) {
 		grant_print(grant, "");
-		print_concerned(deliveries);
+		print_concerned(leases);
 	}
 	r = take_out(file, grant, index, secret, err);
 	if (r == 0)
@@ -168,5 +171,5 @@ int forbid_run(struct cli *cli, struct mayfly_error *err)
 			cli, secret ? "Forbid that secret? (y/N)" : "Forbid it? (y/N)", err);
 	if (r == 0)
 		r = policy_file_commit(cli, file, err);
-	return r < 0 ? r : finish(cli, name, file, deliveries);
+	return r < 0 ? r : finish(cli, name, file, leases);
 }

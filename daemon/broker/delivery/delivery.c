@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A cap, not a reservation: two generations of the largest delivery, and room for the tmpfs itself.
@@ -137,10 +138,15 @@ static void take_writer(struct delivery *delivery, int fd)
 {
 	struct delivery_operation *operation = delivery->operation;
 
-	if (operation->next_file < delivery->files_count)
-		delivery->files[operation->next_file++].writer = fd;
-	else
+	struct stat status;
+
+	if (operation->next_file == delivery->files_count) {
 		fd_close_p(&fd);
+		return;
+	}
+	if (fstat(fd, &status) == 0)
+		delivery->files[operation->next_file].inode = status.st_ino;
+	delivery->files[operation->next_file++].writer = fd;
 }
 
 static void note_reply(struct delivery *delivery, const struct mounter_reply *reply, int fd)
@@ -324,6 +330,16 @@ int delivery_clean(struct delivery *delivery, bool keep_younger, delivery_done_f
 	return send_alone(delivery, &request, NULL, 0, on_done);
 }
 
+int delivery_take(struct delivery *delivery, const char *path, delivery_done_function *on_done)
+{
+	struct mounter_request request = request_for(delivery, MOUNTER_OP_TAKE);
+
+	if (strlen(path) >= sizeof request.name)
+		return -ENAMETOOLONG;
+	(void)strcpy(request.name, path);
+	return send_alone(delivery, &request, NULL, 0, on_done);
+}
+
 int delivery_unseal(struct delivery *delivery, delivery_done_function *on_done)
 {
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_UNSEAL);
@@ -380,6 +396,7 @@ int delivery_mark(struct delivery *delivery, uint32_t group, delivery_done_funct
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_MARK);
 
 	request.group = group;
+	request.flags = delivery->sees_closes ? MOUNTER_SEE_CLOSES : 0;
 	return send_alone(delivery, &request, NULL, 0, on_done);
 }
 
@@ -418,7 +435,8 @@ int delivery_retreat(struct delivery *delivery, bool keep_guard, delivery_done_f
 {
 	struct mounter_request request = request_for(delivery, MOUNTER_OP_RETREAT);
 
-	request.flags = keep_guard ? MOUNTER_KEEP_GUARD : 0;
+	request.flags = (keep_guard ? MOUNTER_KEEP_GUARD : 0) |
+			(delivery->sees_closes ? MOUNTER_SEE_CLOSES : 0);
 	return send_alone(delivery, &request, NULL, 0, on_done);
 }
 
@@ -455,6 +473,7 @@ int delivery_adopt(struct delivery *delivery, uint32_t group, int init, int engi
 	request.device = delivery->device;
 	request.mount_id = delivery->located.mount_id;
 	request.flags = (delivery->is_plain ? MOUNTER_LAYOUT_PLAIN : 0) |
+			(delivery->sees_closes ? MOUNTER_SEE_CLOSES : 0) |
 			(init < 0 ? MOUNTER_ON_HOST_PATH : 0) |
 			(engine >= 0 ? MOUNTER_WITH_ENGINE : 0);
 	if (init >= 0)

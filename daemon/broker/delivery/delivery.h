@@ -26,6 +26,7 @@ struct delivery_file {
 	mode_t mode;
 	struct held_value value; /* until it is written */
 	int writer;		 /* the placeholder's descriptor, -1 */
+	uint64_t inode;		 /* of the placeholder, once it is made */
 };
 
 struct located {
@@ -41,6 +42,7 @@ struct delivery {
 	void *owner;		      /* for the callbacks of whoever has several */
 	bool is_plain;
 	bool is_unsealed;    /* as the mounter last said */
+	bool sees_closes;    /* the guard tells of closes after the release too */
 	uint32_t phase;	     /* as the mounter last said; PHASE_EMPTY at first */
 	uint32_t generation; /* of the files below, or of what was released */
 	uint64_t device;
@@ -100,6 +102,9 @@ int delivery_commit(struct delivery *delivery, bool keep_previous, delivery_done
 /* Empties every generation but the present one; with KEEP_YOUNGER only those that are not readable since
  * the last such cleaning. */
 int delivery_clean(struct delivery *delivery, bool keep_younger, delivery_done_function *on_done);
+/* Empties and removes the file PATH (as the grant calls it) from what readers see, and every older
+ * generation. One that is not there is fine. */
+int delivery_take(struct delivery *delivery, const char *path, delivery_done_function *on_done);
 int delivery_retreat(struct delivery *delivery, bool keep_guard, delivery_done_function *on_done);
 
 /* Guards it by GROUP while nobody has it yet. */

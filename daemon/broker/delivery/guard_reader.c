@@ -78,11 +78,21 @@ static bool describe(struct opener *opener)
 		return false;
 	opener->device = makedev(status.stx_dev_major, status.stx_dev_minor);
 	opener->mount_id = status.stx_mnt_id;
+	opener->inode = status.stx_ino;
 	return true;
 }
 
+/* A close waits for nobody. */
+static void on_close_event(struct guard *guard, int fd)
+{
+	struct stat status;
+
+	if (fstat(fd, &status) == 0)
+		guard->callbacks.on_close(status.st_dev, status.st_ino, guard->callbacks.data);
+}
+
 /* Reads one event: reading many at once would open as many descriptors at once. Returns false when
- * there is none. */
+ * there is no opener. */
 static bool read_event(struct guard_group *group, struct opener *opener)
 {
 	union {
@@ -109,6 +119,13 @@ static bool read_event(struct guard_group *group, struct opener *opener)
 	if (length == sizeof event && info->hdr.info_type == FAN_EVENT_INFO_TYPE_PIDFD &&
 		info->pidfd >= 0)
 		opener->pidfd = info->pidfd;
+	if (event.metadata.mask & FAN_CLOSE_NOWRITE) {
+		fd_close_p(&opener->pidfd);
+		if (opener->fd >= 0)
+			on_close_event(group->guard, opener->fd);
+		fd_close_p(&opener->fd);
+		return false;
+	}
 	return opener->fd >= 0;
 }
 

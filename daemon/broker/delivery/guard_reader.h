@@ -34,7 +34,8 @@ struct opener {
 	int fd;	   /* the event's descriptor: its number is the kernel's name for the open */
 	int pidfd; /* -1: the process has ended */
 	pid_t pid;
-	uint64_t device;   /* st_dev of the file: which delivery */
+	uint64_t device; /* st_dev of the file: which delivery */
+	uint64_t inode;
 	uint64_t mount_id; /* through which mount; unique where the kernel has that */
 	uint64_t arrived_ms;
 	/* Set by whoever keeps it: called when it has waited too long; it is denied when that
@@ -49,6 +50,10 @@ struct guard_callbacks {
 	/* Somebody opens. The callee answers now, or keeps OPENER (sets owner and on_late) and
 	 * answers later. */
 	void (*on_open)(struct opener *opener, void *data);
+	/* The last descriptor and mapping of one open of a file is gone: what was passed on to other
+	 * processes, inherited or mapped counts as that open still. Of those deliveries that were marked
+	 * to see it. May be told twice. */
+	void (*on_close)(uint64_t device, uint64_t inode, void *data);
 	void *data;
 };
 

@@ -1,5 +1,6 @@
 #include "daemon/broker/identity/container_process.h"
 
+#include "proto/boot_clock.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
@@ -125,6 +126,9 @@ int process_start_time(const struct cgroup_roots *roots, pid_t pid, uint64_t *re
 		field = strchr(field + 1, ' ');
 	if (!field)
 		return -EIO;
-	*ret_ticks = strtoull(field + 1, NULL, 10);
+	/* As the host counts them: they are compared over a restart, which may be in another time
+	 * namespace. */
+	*ret_ticks = strtoull(field + 1, NULL, 10) -
+		     (uint64_t)(boot_clock_shift_ms() * sysconf(_SC_CLK_TCK) / 1000);
 	return 0;
 }

@@ -1,11 +1,13 @@
 #include "daemon/broker/lease/lease.h"
 
-#include "daemon/broker/lease/lease_adopt.h"
 #include "daemon/broker/lease/lease_change.h"
+#include "daemon/broker/lease/lease_index.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_review.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
 
@@ -76,6 +78,9 @@ static void on_empty(struct handle_group *handles)
 	free(lease->options);
 	free(lease->used);
 	json_decref(lease->grants);
+	json_decref(lease->once);
+	json_decref(lease->taken);
+	json_decref(lease->to_take);
 	delivery_done(&lease->delivery);
 	if (lease->inside)
 		delivery_done(lease->inside);
@@ -138,6 +143,10 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 		r = delivery_init(&lease->delivery, mount_id, context->mounter);
 	if (r == 0)
 		r = make_parts(lease, context, volume, options);
+	if (r == 0) {
+		lease->context = context;
+		r = lease_term_prepare(lease);
+	}
 	if (r < 0) {
 		if (lease) {
 			free(lease->volume);
@@ -148,7 +157,6 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 		free(lease);
 		return error_errno(err, r, "begin a delivery");
 	}
-	lease->context = context;
 	lease->delivery.owner = lease;
 	lease->beginnings->lease = lease;
 	lease->engine = engine;
@@ -157,7 +165,8 @@ int lease_new(struct lease_context *context, const char *mount_id, unsigned engi
 	TAILQ_INIT(&lease->waiting);
 	handle_group_init(&lease->handles, on_empty);
 	deadline_init(&lease->deadline, context->loop, &lease->handles, on_deadline);
-	TAILQ_INSERT_TAIL(&context->leases, lease, entry);
+	deadline_init(&lease->take_later, context->loop, &lease->handles, lease_take_later);
+	lease_index_add(lease);
 	*ret_lease = lease;
 	return 0;
 }
@@ -217,6 +226,8 @@ void lease_set_plan(struct lease *lease, struct plan *plan, struct fetched *fetc
 	lease->guards_always = beginnings->plan.guard == GUARD_ALWAYS;
 	json_decref(lease->grants);
 	lease->grants = plan_grant_names(&beginnings->plan);
+	lease->term = lease_term_of_plan(&beginnings->plan);
+	lease_once_set(lease, &beginnings->plan);
 	delivery_set_files(lease_filled(lease), fetched->files, fetched->files_count);
 	lease_filled(lease)->is_plain = beginnings->plan.layout == LAYOUT_PLAIN;
 	fetched->files = NULL;
@@ -370,11 +381,12 @@ static void finish(struct lease *lease)
 	void (*on_forgotten)(struct lease *, void *) = lease->on_forgotten;
 
 	lease_unsave(lease);
-	TAILQ_REMOVE(&context->leases, lease, entry);
+	lease_index_remove(lease);
 	if (on_forgotten)
 		on_forgotten(lease, lease->on_forgotten_data);
 	if (handle_group_end(&lease->handles)) {
 		deadline_close(&lease->deadline);
+		deadline_close(&lease->take_later);
 		descriptor_watch_close(&lease->init_watch);
 		handle_group_release(&lease->handles);
 	}
@@ -417,6 +429,9 @@ static void is_over(struct lease *lease)
 	}
 	if (!was_decoy)
 		lease_audit(lease, "end", "done", lease->end_reason);
+	/* Its container goes on without it, over a restart of ours too. */
+	if (lease_is_alive(lease))
+		lease_save(lease);
 	/* Unmount will come for a container that was started; the directory must be there for
 	 * `docker cp` until then. */
 	if (lease->was_unmounted || !lease->holder.id || lease->mode == LEASE_AT_REQUEST)
@@ -484,7 +499,9 @@ static void begin_wipe(struct lease *lease)
 	if (lease->beginnings && lease->beginnings->fetch)
 		value_fetch_abandon(ptr_take(&lease->beginnings->fetch));
 	lease_forget_review(lease);
+	lease_term_stop(lease);
 	deadline_cancel(&lease->deadline);
+	deadline_cancel(&lease->take_later);
 	descriptor_watch_close(&lease->init_watch);
 	lease_deny_waiting(lease);
 	if (lease->state == LEASE_NEW) {
@@ -544,24 +561,4 @@ bool lease_watch_init(struct lease *lease)
 bool lease_is_alive(const struct lease *lease)
 {
 	return lease->init.pidfd >= 0 && process_is_alive(lease->init.pidfd);
-}
-
-struct lease *lease_find(struct lease_context *context, const char *mount_id)
-{
-	struct lease *lease;
-
-	TAILQ_FOREACH(lease, &context->leases, entry)
-	if (strcmp(lease->delivery.hex, mount_id) == 0)
-		return lease;
-	return NULL;
-}
-
-struct lease *lease_find_by_device(struct lease_context *context, uint64_t device)
-{
-	struct lease *lease;
-
-	TAILQ_FOREACH(lease, &context->leases, entry)
-	if (lease->delivery.device == device && lease->state != LEASE_ENDED)
-		return lease;
-	return NULL;
 }

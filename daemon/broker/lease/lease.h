@@ -16,7 +16,8 @@
  * written -> sealed -> openers answered -> retreat -> released -> lease_end -> wiped -> forgotten.
  * Each step is asynchronous and one at a time; an end that is wanted meanwhile waits for the step's
  * completion. In lease_start.c is a start, in lease_open.c the openers, in lease_request.c what a
- * container asks for itself, in lease_adopt.c what is found after a restart. Loop thread only. */
+ * container asks for itself, in lease_renew.c what its term has done to it, in adopt/ what is
+ * found after a restart. Loop thread only. */
 #pragma once
 
 #include "daemon/broker/delivery/delivery.h"
@@ -24,6 +25,7 @@
 #include "daemon/broker/identity/container_facts.h"
 #include "daemon/broker/identity/container_process.h"
 #include "daemon/broker/lease/lease_context.h"
+#include "daemon/broker/lease/term/lease_term.h"
 #include "daemon/broker/loop/deadline.h"
 #include "daemon/broker/loop/descriptor_watch.h"
 #include "daemon/broker/policy/plan.h"
@@ -40,25 +42,6 @@
  * the container's end they stay, unless the engine's Unmount comes before: it has read everything
  * then. Promised are 100 ms. */
 #define LEASE_DRAIN_MS 50
-
-enum lease_state {
-	LEASE_NEW = 0,
-	LEASE_ARMING,
-	LEASE_ARMED,
-	LEASE_STARTING, /* a start is being verified, or released */
-	LEASE_RELEASED,
-	LEASE_DECOY, /* one harmless file, for `docker create` */
-	LEASE_ENDING,
-	LEASE_ENDED, /* wiped; the directory of the host path may stay */
-};
-
-/* When the content comes. The first wherever the kernel has permission events. */
-enum lease_release_mode {
-	LEASE_GUARDED = 0,
-	LEASE_AFTER_START, /* a fresh tmpfs is moved over the target once the start is verified */
-	LEASE_AT_MOUNT,	   /* at Mount, for exactly one candidate */
-	LEASE_AT_REQUEST,  /* the container runs and has asked for it itself: there is no volume */
-};
 
 /* The way to the release: who it can be, and what it would get. */
 struct lease_beginnings {
@@ -95,6 +78,8 @@ struct lease_holder {
 
 struct lease {
 	TAILQ_ENTRY(lease) entry;
+	LIST_ENTRY(lease) by_id, by_device; /* of lease_index.c */
+	bool is_known_by_device;
 	struct lease_context *context;
 	struct handle_group handles;
 	struct delivery delivery;
@@ -111,8 +96,15 @@ struct lease {
 	struct container_process init;
 	struct descriptor_watch init_watch;
 	struct used_secrets *used; /* what it delivers */
-	json_t *grants;		   /* their names */
-	bool guards_always;	   /* `guard: always` */
+	struct lease_term term;
+	struct boot_alarm alarm; /* what is due of it */
+	struct engine_question renewal;
+	bool is_renewing; /* it is under way */
+	json_t *once;	  /* {path: {"inodes", "opened"}} of those that are read once; NULL: none */
+	json_t *taken, *to_take; /* {path: ...} of lease_take.c; NULL: none */
+	struct deadline take_later;
+	json_t *grants;	    /* their names */
+	bool guards_always; /* `guard: always` */
 	struct openers waiting;
 	unsigned denied; /* openers, for the audit's rate */
 	uint64_t denied_told_ms;
@@ -178,9 +170,6 @@ void lease_on_mount_again(struct lease *lease);
  * left, or at once. */
 void lease_on_unmount(
 	struct lease *lease, void (*on_forgotten)(struct lease *lease, void *data), void *data);
-
-struct lease *lease_find(struct lease_context *context, const char *mount_id);
-struct lease *lease_find_by_device(struct lease_context *context, uint64_t device);
 
 /* Its container is known to live. */
 bool lease_is_alive(const struct lease *lease);

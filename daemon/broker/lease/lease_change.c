@@ -4,10 +4,10 @@
  * whoever has opened its directory, and is emptied then. */
 #include "daemon/broker/lease/lease_change.h"
 
-#include "daemon/broker/lease/lease_adopt.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -198,6 +198,7 @@ static void on_prepared(struct delivery *delivery, int status, const char *detai
 		return;
 	lease->change->has_files = true;
 	if (status == 0) {
+		lease_once_note(lease);
 		lease->is_waiting = true;
 		status = delivery_write(
 			delivery, lease->context->loop, lease->context->sources.keeper, on_written);
@@ -286,6 +287,7 @@ int lease_change(struct lease *lease, struct plan *plan, struct fetched *fetched
 
 	if (!lease_can_change(lease))
 		return -EBUSY;
+	lease_leave_out_taken(lease, fetched);
 	change = calloc(1, sizeof *change);
 	record = record_of(lease, fetched);
 	if (!change || !record) {

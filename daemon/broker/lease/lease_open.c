@@ -3,6 +3,7 @@
 #include "daemon/broker/identity/opener_verdict.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -21,6 +22,8 @@ struct attestation {
 	struct lease *lease;   /* held by lease->handles */
 	struct opener *opener; /* NULL: it was denied for its lateness meanwhile */
 	struct opener_facts facts;
+	const char
+		*once; /* the path of a file that is read once, and that this one may read; NULL */
 };
 
 bool lease_asks_always(const struct lease *lease)
@@ -68,23 +71,26 @@ static void on_open_recorded(void *data, int status)
 	struct attestation *attestation = data;
 	struct lease *lease = attestation->lease;
 
-	if (attestation->opener) {
+	/* It was not opened then: somebody else may. */
+	if (attestation->once && (!attestation->opener || status < 0))
+		lease_once_give_back(lease, attestation->once);
+	if (attestation->opener)
 		guard_answer(attestation->opener, status == 0);
-	}
 	free(attestation);
 	handle_group_release(&lease->handles);
 }
 
 /* With `guard: always` each open is a record, and the record comes first. */
-static void allow(struct attestation *attestation)
+static void allow_recorded(void *data, int status)
 {
+	struct attestation *attestation = data;
 	struct lease *lease = attestation->lease;
 	char reason[96];
 	json_t *record;
 	int r = -ENOMEM;
 
-	if (!lease_asks_always(lease)) {
-		on_open_recorded(attestation, 0);
+	if (status < 0 || !attestation->opener || !lease_asks_always(lease)) {
+		on_open_recorded(attestation, status);
 		return;
 	}
 	(void)snprintf(
@@ -94,6 +100,27 @@ static void allow(struct attestation *attestation)
 		r = audit_queue_append(
 			lease->context->audit, record, on_open_recorded, attestation, NULL);
 	json_decref(record);
+	if (r < 0)
+		on_open_recorded(attestation, r);
+}
+
+/* That a file has been opened survives us: no restart lets a second one in. */
+static void allow(struct attestation *attestation)
+{
+	struct lease *lease = attestation->lease;
+	int r;
+
+	if (!lease_once_take(lease, attestation->opener, &attestation->once)) {
+		record_denied(lease, attestation->opener,
+			"the file was opened already, and it is read once");
+		on_open_recorded(attestation, -EPERM);
+		return;
+	}
+	if (!attestation->once) {
+		allow_recorded(attestation, 0);
+		return;
+	}
+	r = lease_save_first(lease, allow_recorded, attestation);
 	if (r < 0)
 		on_open_recorded(attestation, r);
 }

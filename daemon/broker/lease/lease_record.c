@@ -3,6 +3,7 @@
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "proto/boot_clock.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -20,6 +21,8 @@ struct saving {
 	char *container_id, *container_name;
 	char *ended; /* the decision only gets an end */
 	bool is_refused;
+	void (*on_saved)(void *data, int status); /* NULL: nobody waits for it */
+	void *data;
 	struct mayfly_error err;
 	int status;
 };
@@ -52,6 +55,8 @@ static void on_saved(struct work_item *work, bool is_abandoned)
 	 * less. */
 	if (saving->status < 0)
 		log_error("write down delivery %.12s: %s", saving->mount_id, saving->err.text);
+	if (saving->on_saved)
+		saving->on_saved(saving->data, saving->status);
 	json_decref(saving->row);
 	json_decref(saving->decision);
 	free(saving->container_id);
@@ -166,6 +171,15 @@ json_t *lease_to_row(const struct lease *lease)
 		(void)json_object_set_new(row, "at_request", json_true());
 	if (lease->inside)
 		(void)json_object_set_new(row, "inside", json_string(lease->inside->hex));
+	if (lease->state == LEASE_ENDED)
+		(void)json_object_set_new(row, "has_ended", json_true());
+	(void)json_object_set_new(row, "term", lease_term_to_json(&lease->term));
+	if (lease->once)
+		(void)json_object_set_new(row, "once", json_deep_copy(lease->once));
+	if (lease->taken)
+		(void)json_object_set_new(row, "taken", json_deep_copy(lease->taken));
+	if (lease->to_take)
+		(void)json_object_set_new(row, "to_take", json_deep_copy(lease->to_take));
 	(void)json_object_update(row, delivered);
 	json_decref(delivered);
 	return row;
@@ -181,6 +195,19 @@ void lease_save(struct lease *lease)
 	saving_start(lease, saving);
 }
 
+int lease_save_first(struct lease *lease, void (*on_first)(void *data, int status), void *data)
+{
+	struct saving *saving = saving_new(lease->context, lease->delivery.hex);
+
+	if (!saving)
+		return -ENOMEM;
+	saving->row = lease_to_row(lease);
+	saving->on_saved = on_first;
+	saving->data = data;
+	saving_start(lease, saving);
+	return 0;
+}
+
 void lease_unsave(struct lease *lease)
 {
 	struct saving *saving = saving_new(lease->context, lease->delivery.hex);
@@ -189,13 +216,13 @@ void lease_unsave(struct lease *lease)
 		saving_start(lease, saving);
 }
 
-static json_t *now_text(void)
+static json_t *time_to_json(int64_t unix_s)
 {
 	char text[32];
-	const time_t now = time(NULL);
+	const time_t seconds = unix_s;
 	struct tm parts;
 
-	(void)gmtime_r(&now, &parts);
+	(void)gmtime_r(&seconds, &parts);
 	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
 	return json_string(text);
 }
@@ -230,7 +257,7 @@ void lease_save_decision(struct lease *lease, const char *outcome, const char *s
 	if (saving)
 		decision_start(saving, &lease->context->savings,
 			json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "time",
-				now_text(), "outcome", outcome, "engine",
+				time_to_json(time(NULL)), "outcome", outcome, "engine",
 				engine_link_name(lease->context->engines[lease->engine]),
 				"container", lease_container_name(lease), "container_id",
 				lease_container_id(lease), "volume", lease->volume, "mount_id",
@@ -247,7 +274,7 @@ void lease_save_refusal(struct lease_context *context, unsigned engine,
 	if (saving)
 		decision_start(saving, &context->savings,
 			json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "time",
-				now_text(), "outcome", "refused", "engine",
+				time_to_json(time(NULL)), "outcome", "refused", "engine",
 				engine_link_name(context->engines[engine]), "container",
 				facts->name, "container_id", facts->id, "volume", "", "mount_id",
 				"", "summary", why, "steps", steps_of(trail)));
@@ -291,33 +318,63 @@ static void on_recorded(void *data, int status)
 		log_error("a record is missing from the audit file: %s", strerrordesc_np(-status));
 }
 
-void lease_audit(struct lease *lease, const char *action, const char *decision, const char *reason)
+void lease_append_record(struct lease_context *context, json_t *record)
 {
-	json_t *record = lease_audit_record(lease, action, decision, reason);
 	struct mayfly_error err;
 
-	if (!record ||
-		audit_queue_append(lease->context->audit, record, on_recorded, NULL, &err) < 0)
+	if (!record || audit_queue_append(context->audit, record, on_recorded, NULL, &err) < 0)
 		on_recorded(NULL, -ENOMEM);
 	json_decref(record);
 }
 
+void lease_audit(struct lease *lease, const char *action, const char *decision, const char *reason)
+{
+	lease_append_record(lease->context, lease_audit_record(lease, action, decision, reason));
+}
+
+/* TEXT_KEY gets AT_MS of boot_clock_ms() as a time of the wall clock, LEFT_KEY the seconds until then. */
+static void add_time(json_t *object, const char *text_key, const char *left_key, int64_t at_ms)
+{
+	const int64_t left_ms = at_ms - boot_clock_ms();
+
+	(void)json_object_set_new(object, text_key, time_to_json(time(NULL) + left_ms / 1000));
+	(void)json_object_set_new(object, left_key, json_integer(left_ms / 1000));
+}
+
+static void add_term(const struct lease *lease, json_t *object)
+{
+	const struct lease_term *term = &lease->term;
+
+	(void)json_object_set_new(
+		object, "unrenewed", json_string(term->empties_unrenewed ? "empty" : "keep"));
+	if (!term->began_ms)
+		return;
+	(void)json_object_set_new(
+		object, "age_s", json_integer((boot_clock_ms() - term->began_ms) / 1000));
+	add_time(object, "renewal", "renewal_in_s", term->period_end_ms);
+	if (lease_term_end_ms(term))
+		add_time(object, "expires", "expires_in_s", lease_term_end_ms(term));
+}
+
 json_t *lease_describe(const struct lease *lease)
 {
-	json_t *files = json_array();
+	json_t *files = json_array(), *object;
 
 	for (size_t i = 0; lease->used && i < lease->used->count; i++) {
 		const struct used_secret *used = &lease->used->items[i];
 
-		(void)json_array_append_new(files,
-			json_pack("{s:s, s:s++, s:I}", "path", used->path, "secret", used->set, "/",
-				used->name, "version", (json_int_t)used->version));
+		(void)json_array_append_new(
+			files, json_pack("{s:s, s:s, s:s++, s:I}", "path", used->path, "grant",
+				       used->grant, "secret", used->set, "/", used->name, "version",
+				       (json_int_t)used->version));
 	}
-	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "container",
-		lease_container_name(lease), "container_id", lease_container_id(lease), "engine",
-		engine_link_name(lease->context->engines[lease->engine]), "volume", lease->volume,
-		"state", lease->state == LEASE_RELEASED ? "released" : "armed", "grants",
-		grant_names(lease), "files", files);
+	object = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "lease", lease->delivery.hex,
+		"container", lease_container_name(lease), "container_id", lease_container_id(lease),
+		"engine", engine_link_name(lease->context->engines[lease->engine]), "volume",
+		lease->volume, "state", lease->state == LEASE_RELEASED ? "released" : "armed",
+		"grants", grant_names(lease), "files", files);
+	add_term(lease, object);
+	return object;
 }
 
 /* The files in the order of their paths' first mention; a template's file has several secrets. */
@@ -342,11 +399,20 @@ static json_t *files_inside(const struct lease *lease)
 	return files;
 }
 
+int64_t lease_expires_unix(const struct lease *lease)
+{
+	const int64_t end_ms = lease_term_end_ms(&lease->term);
+
+	return end_ms ? time(NULL) + (end_ms - boot_clock_ms()) / 1000 : 0;
+}
+
 json_t *lease_describe_inside(const struct lease *lease)
 {
 	const struct delivery *delivery = lease->inside ? lease->inside : &lease->delivery;
 
-	return json_pack("{s:s, s:s+, s:i, s:n, s:o}", "lease", lease->delivery.hex, "target", "/",
-		lease->holder.target, "generation", (int)delivery->generation, "expires", "files",
-		files_inside(lease));
+	const int64_t expires = lease_expires_unix(lease);
+
+	return json_pack("{s:s, s:s+, s:i, s:o, s:o}", "lease", lease->delivery.hex, "target", "/",
+		lease->holder.target, "generation", (int)delivery->generation, "expires",
+		expires ? time_to_json(expires) : json_null(), "files", files_inside(lease));
 }

@@ -6,6 +6,8 @@
 
 /* Saves the row for LEASE, in the background: it must survive us, not the machine. */
 void lease_save(struct lease *lease);
+/* The same, and calls ON_FIRST when it is written. -ENOMEM: it will not be called. */
+int lease_save_first(struct lease *lease, void (*on_first)(void *data, int status), void *data);
 void lease_unsave(struct lease *lease);
 
 /* The row as an object (for tests and adoption). */
@@ -29,12 +31,17 @@ json_t *lease_audit_record(
 /* Appends such a record; nobody waits for it. For refusals and ends: what is refused stays refused
  * without it. */
 void lease_audit(struct lease *lease, const char *action, const char *decision, const char *reason);
+/* The same with RECORD, which is taken over. NULL: there was no memory for it. */
+void lease_append_record(struct lease_context *context, json_t *record);
 
-/* An object of the operator interface's type Delivery. */
+/* An object of the operator interface's type Lease. */
 json_t *lease_describe(const struct lease *lease);
 
 /* The same for the container itself: org.mayfly.Container's type Delivery. */
 json_t *lease_describe_inside(const struct lease *lease);
+
+/* Its hard end as a time of the wall clock (which may jump; the lease does not); 0: none. */
+int64_t lease_expires_unix(const struct lease *lease);
 
 /* "shop-web-1" of the container, of the only candidate, or "". */
 const char *lease_container_name(const struct lease *lease);

@@ -2,7 +2,9 @@
 
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -83,6 +85,7 @@ static void on_attached(struct delivery *delivery, int status, const char *detai
 	trail_add(lease_trail(lease), STEP_PASSED, "release", "%zu files at /%s, mount %llu",
 		lease->beginnings->plan.files_count, lease->holder.target,
 		(unsigned long long)delivery->located.mount_id);
+	lease_term_start(lease);
 	lease_save(lease);
 	lease_save_decision(lease, "granted", "released");
 	lease_answer_armed(lease, 0, "");
@@ -146,6 +149,7 @@ static void on_made(struct delivery *delivery, int status, const char *detail)
 
 	if (!go_on(lease, status, detail))
 		return;
+	lease_once_note(lease);
 	lease->is_waiting = true;
 	status = delivery_write(
 		delivery, lease->context->loop, lease->context->sources.keeper, on_written);

@@ -1,6 +1,6 @@
 /* Armed deliveries whose container is not being started any more: nobody has said so, because this
  * process, or the engine, was dead when it ended. Without it they would stay until their deadline.
- */
+ * lease_review.c has what an unmount means, too. */
 #pragma once
 
 #include "daemon/broker/lease/lease.h"

@@ -2,7 +2,9 @@
  * the next. */
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "daemon/broker/lease/running_posture.h"
 #include "proto/log.h"
 
@@ -81,6 +83,7 @@ static void on_sealed(struct delivery *delivery, int status, const char *detail)
 	trail_add(lease_trail(lease), STEP_PASSED, "release", "%zu file%s written and sealed",
 		lease->beginnings->plan.files_count,
 		lease->beginnings->plan.files_count == 1 ? "" : "s");
+	lease_term_start(lease);
 	/* The row too: from now on a restart has to find this container's files where they are. */
 	lease_save(lease);
 	lease_attest_waiting(lease);
@@ -137,6 +140,7 @@ static void on_recorded(void *data, int status)
 		on_sealed(&lease->delivery, 0, "");
 		return;
 	}
+	lease_once_note(lease);
 	lease->is_waiting = true;
 	status = delivery_write(
 		&lease->delivery, lease->context->loop, lease->context->sources.keeper, on_written);

@@ -1,4 +1,4 @@
-/* What the files lease_*.c share on the way of a lease; nobody else includes it. */
+/* What the files lease_*.c, and adopt/, share on the way of a lease; nobody else includes it. */
 #pragma once
 
 #include "daemon/broker/lease/lease.h"
@@ -30,6 +30,17 @@ void lease_fill_inside(struct lease *lease, delivery_done_function *on_filled);
  * ON_LEFT will be called; false: there is nothing to leave. */
 bool lease_leave_target(struct lease *lease, delivery_done_function *on_left);
 
+/* Makes room for its alarm. -ENOMEM. See lease_renew.c. */
+int lease_term_prepare(struct lease *lease);
+/* Takes the next file that is to be taken. See lease_take.c. */
+void lease_take_later(struct deadline *deadline);
+
 /* Called first in each completion of a step. True when the lease is to go on; false
  * when its end was wanted meanwhile and has begun. */
 bool lease_step_done(struct lease *lease);
+
+/* Of adopt/lease_adopt.c: asks the present mounter for LEASE, which was in the middle of something when
+ * that came. */
+void lease_readopt(struct lease *lease);
+/* Wipes what the mounter has and no lease, unless one is still looked for. */
+void lease_sweep(struct lease_context *context);

@@ -1,6 +1,7 @@
 /* What a container may ask for: one function for each method. */
 #include "daemon/broker/listen/container_connection.h"
 
+#include "daemon/broker/lease/lease_index.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/policy/plan.h"
 #include "daemon/broker/request/container_presence.h"

@@ -1,6 +1,7 @@
 #include "daemon/broker/listen/container_connection.h"
 
 #include "container_interface_generated.h"
+#include "daemon/broker/lease/lease_index.h"
 #include "daemon/broker/wire/peer_process.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"

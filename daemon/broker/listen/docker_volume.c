@@ -1,5 +1,6 @@
 #include "daemon/broker/listen/docker_volume.h"
 
+#include "daemon/broker/lease/lease_index.h"
 #include "daemon/broker/request/engine_process.h"
 #include "daemon/broker/request/request_flow.h"
 #include "daemon/broker/wire/http_server.h"

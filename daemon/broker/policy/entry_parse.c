@@ -142,6 +142,24 @@ static void check_lengths(struct policy_build *build, struct json_place place,
 			MAYFLY_FILE_PATH_SIZE - 1);
 }
 
+/* What reads a file once must be seen: by the guard, at every open. */
+static void read_once(struct policy_build *build, struct json_place place,
+	struct policy_grant *grant, struct policy_entry *entry)
+{
+	entry->once = json_place_text(place, "read") != NULL;
+	if (!entry->once)
+		return;
+	if (grant->guard != GUARD_ALWAYS)
+		complaint_at(build->complaints, place, NULL,
+			"grant %s: `read`: `once` needs `guard`: `always`", grant->name);
+	if (grant->release == RELEASE_AFTER_START || grant->release == RELEASE_MOUNT)
+		complaint_at(build->complaints, place, NULL,
+			"grant %s: `read`: `once` needs the guard: `release` may only be `guard`",
+			grant->name);
+	/* Where no guard is, such a grant is refused. */
+	grant->release = RELEASE_GUARD;
+}
+
 static int read_entry(struct policy_build *build, struct json_place place,
 	struct policy_grant *grant, struct policy_entry *entry)
 {
@@ -153,6 +171,7 @@ static int read_entry(struct policy_build *build, struct json_place place,
 	entry->line = json_place_line(place);
 	read_owner(place, entry);
 	read_versions(place, entry);
+	read_once(build, place, grant, entry);
 	if (name) {
 		entry->name = build_string(build, name, strlen(name));
 		note_set_in_name(build, place, grant, entry->name);

@@ -21,6 +21,7 @@ struct plan {
 		guard; /* the strictest of its grants, GUARD_ALWAYS for a shared pid namespace */
 	enum grant_layout layout;   /* LAYOUT_PLAIN if one grant asks for it */
 	enum grant_release release; /* the strictest */
+	int64_t expires_unix_s; /* of a lease that is under way: its hard end; 0: it begins now */
 };
 
 /* True for the file of the secret NAME (as the grant calls it), or of a template whose file has that

@@ -69,6 +69,7 @@ struct policy_entry {
 	uint32_t uid, gid; /* inside the container */
 	mode_t mode;
 	bool current, previous; /* `versions`; a `previous` file is PATH.previous */
+	bool once;		/* `read`: emptied at the close of its first open */
 	unsigned line;
 };
 
@@ -85,6 +86,15 @@ enum grant_telling {
 	TELLING_RESTART,
 };
 
+/* How long a container has what a grant gives. */
+struct grant_lease {
+	uint32_t ttl_s;		/* the policy is asked again that often */
+	uint32_t max_ttl_s;	/* the hard end, counted from the release; 0: none */
+	bool empties_unrenewed; /* what could not be renewed in time is emptied */
+};
+
+#define GRANT_TTL_DEFAULT_S 3600
+
 struct policy_grant {
 	const char *name;
 	const char *file; /* base name of the policy file */
@@ -98,6 +108,7 @@ struct policy_grant {
 	enum grant_guard guard;
 	enum grant_layout layout;
 	enum grant_release release;
+	struct grant_lease lease;
 	enum grant_telling telling;
 	int signal;		  /* TELLING_SIGNAL */
 	const char *process;	  /* whose name is this gets it; NULL: the container's init */

@@ -95,6 +95,32 @@ static void read_delivery(struct json_place place, struct policy_grant *grant)
 	grant->release = (enum grant_release)read_word(place, "release", releases);
 }
 
+/* Leaves *SECONDS as it is when the key is absent. */
+static void read_period(struct policy_build *build, struct json_place lease, const char *key,
+	const struct policy_grant *grant, uint32_t *seconds)
+{
+	const char *text = json_place_text(lease, key);
+
+	if (text && (!duration_parse(text, seconds) || *seconds < 1))
+		complaint_at(build->complaints, lease, NULL,
+			"grant %s: '%s' is no `%s` of a lease: at least 1s, at most 36500d",
+			grant->name, text, key);
+}
+
+static void read_lease(
+	struct policy_build *build, struct json_place place, struct policy_grant *grant)
+{
+	static const char *const words[] = { "keep", "empty", NULL };
+	struct json_place lease;
+
+	grant->lease.ttl_s = GRANT_TTL_DEFAULT_S;
+	if (!json_place_member(place, "lease", &lease))
+		return;
+	read_period(build, lease, "ttl", grant, &grant->lease.ttl_s);
+	read_period(build, lease, "max_ttl", grant, &grant->lease.max_ttl_s);
+	grant->lease.empties_unrenewed = read_word(lease, "unrenewed", words) == 1;
+}
+
 static void read_telling(
 	struct policy_build *build, struct json_place place, struct policy_grant *grant)
 {
@@ -218,6 +244,7 @@ static int add_grant(struct policy_build *build, const char *file, struct json_p
 	if (json_place_member(place, "require", &require))
 		grant.require = read_require(build, require);
 	read_delivery(place, &grant);
+	read_lease(build, place, &grant);
 	read_telling(build, place, &grant);
 	read_health_window(build, place, &grant);
 	read_target(build, place, &grant);

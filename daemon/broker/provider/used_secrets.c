@@ -18,7 +18,7 @@ static size_t strings_size(json_t *array)
 
 	json_array_foreach (array, i, object) {
 		size += strlen(text_of(object, "path")) + strlen(text_of(object, "set")) +
-			strlen(text_of(object, "name")) + 3;
+			strlen(text_of(object, "name")) + strlen(text_of(object, "grant")) + 4;
 	}
 	return size;
 }
@@ -54,6 +54,7 @@ int used_secrets_new(json_t *array, struct used_secrets **ret_used)
 			.path = keep(&at, text_of(object, "path")),
 			.set = keep(&at, text_of(object, "set")),
 			.name = keep(&at, text_of(object, "name")),
+			.grant = keep(&at, text_of(object, "grant")),
 			.version = (uint32_t)json_integer_value(json_object_get(object, "version")),
 		};
 	}
@@ -68,9 +69,10 @@ json_t *used_secrets_to_json(const struct used_secrets *used)
 	for (size_t i = 0; used && i < used->count; i++) {
 		const struct used_secret *item = &used->items[i];
 
-		(void)json_array_append_new(array,
-			json_pack("{s:s, s:s, s:s, s:I}", "path", item->path, "set", item->set,
-				"name", item->name, "version", (json_int_t)item->version));
+		(void)json_array_append_new(
+			array, json_pack("{s:s, s:s, s:s, s:s, s:I}", "path", item->path, "grant",
+				       item->grant, "set", item->set, "name", item->name, "version",
+				       (json_int_t)item->version));
 	}
 	return array;
 }

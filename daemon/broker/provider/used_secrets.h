@@ -9,6 +9,7 @@
 struct used_secret {
 	const char *path; /* of the file in the delivery */
 	const char *set, *name;
+	const char *grant; /* that gives the file; "" in a row of before */
 	uint32_t version;
 };
 
@@ -17,7 +18,7 @@ struct used_secrets {
 	struct used_secret items[]; /* the strings follow */
 };
 
-/* From an array of {"path", "set", "name", "version"}, one for each secret of each file; what is
+/* From an array of {"path", "grant", "set", "name", "version"}, one for each secret of each file; what is
  * none is left out. The caller frees *RET_USED with free(). -ENOMEM. */
 int used_secrets_new(json_t *array, struct used_secrets **ret_used);
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct value_fetch {
 	struct work_item work;
@@ -69,13 +70,14 @@ static int missing(struct value_fetch *fetch, const struct policy_grant *grant,
 		search->names[0], name, hint, search->names[0], name);
 }
 
-static void note_used(struct value_fetch *fetch, const char *path,
+static void note_used(struct value_fetch *fetch, const struct plan_file *file,
 	const struct secret_reference *reference, uint32_t version)
 {
 	/* Out of memory costs a line of evidence; the release is recorded with what is there. */
 	(void)json_array_append_new(
-		fetch->used, json_pack("{s:s, s:s, s:s, s:i}", "path", path, "set", reference->set,
-				     "name", reference->name, "version", (int)version));
+		fetch->used, json_pack("{s:s, s:s, s:s, s:s, s:i}", "path", file->path, "grant",
+				     file->grant->name, "set", reference->set, "name",
+				     reference->name, "version", (int)version));
 }
 
 /* The value of NAME where FILE's grant finds it. */
@@ -93,7 +95,7 @@ static int get_value(struct value_fetch *fetch, const struct plan_file *file,
 			file->previous ? VERSION_PREVIOUS : VERSION_CURRENT, ret_value, &version,
 			&fetch->err);
 		if (r == 0)
-			note_used(fetch, file->path, &reference, version);
+			note_used(fetch, file, &reference, version);
 		if (r != -ENOENT)
 			return r < 0 && r != -ENOKEY && r != -ENODATA
 				       ? error_within(&fetch->err, "grant %s", file->grant->name)
@@ -192,6 +194,30 @@ static int fetch_file(
 	return r < 0 ? r : add_file(fetch, file->path, file->uid, file->gid, file->mode, &value);
 }
 
+/* When the files end, as far as it is known while they are made: a lease begins a moment later, with its
+ * release. */
+static json_t *expires_of(const struct plan *plan)
+{
+	time_t expires = plan->expires_unix_s;
+	uint32_t shortest = 0;
+	char text[32];
+	struct tm parts;
+
+	for (size_t i = 0; i < plan->files_count; i++) {
+		const uint32_t max_ttl = plan->files[i].grant->lease.max_ttl_s;
+
+		if (max_ttl && (!shortest || max_ttl < shortest))
+			shortest = max_ttl;
+	}
+	if (!shortest)
+		return json_null();
+	if (!expires)
+		expires = time(NULL) + shortest;
+	(void)gmtime_r(&expires, &parts);
+	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+	return json_string(text);
+}
+
 /* `.mayfly.json`: what is in this generation, without a value. A template's file has several
  * secrets. */
 static int add_description(struct value_fetch *fetch)
@@ -214,8 +240,8 @@ static int add_description(struct value_fetch *fetch)
 				json_string_value(json_object_get(used, "name")), "version",
 				(int)json_integer_value(json_object_get(used, "version"))));
 	}
-	description = json_pack("{s:s, s:o, s:n}", "grant", fetch->plan.files[0].grant->name,
-		"files", files, "expires");
+	description = json_pack("{s:s, s:o, s:o}", "grant", fetch->plan.files[0].grant->name,
+		"files", files, "expires", expires_of(&fetch->plan));
 	text = description ? json_dumps(description, JSON_INDENT(2)) : NULL;
 	json_decref(description);
 	if (!text)

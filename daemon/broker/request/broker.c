@@ -3,6 +3,7 @@
 #include "daemon/broker/identity/host_process.h"
 #include "daemon/broker/request/container_request.h"
 #include "daemon/broker/request/request_flow.h"
+#include "proto/boot_clock.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
 #include "proto/log.h"
@@ -19,10 +20,7 @@
 
 uint64_t seconds_since_boot(void)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec;
+	return (uint64_t)(boot_clock_ms() / 1000);
 }
 
 void time_text(char text[32], int64_t unix_s)

@@ -422,6 +422,7 @@ static void extend(struct container_request *request, struct lease *lease)
 			is_asked_for(request, &whole.files[i]))
 			whole.files[kept++] = whole.files[i];
 	whole.files_count = kept;
+	whole.expires_unix_s = lease_expires_unix(lease);
 	plan_done(&request->plan);
 	request->plan = whole;
 	fetch(request, on_fetched_more);

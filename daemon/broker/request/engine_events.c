@@ -1,5 +1,6 @@
 #include "daemon/broker/request/engine_events.h"
 
+#include "daemon/broker/lease/lease_index.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_review.h"
 #include "daemon/broker/request/attestation.h"

@@ -1,5 +1,6 @@
 #include "daemon/broker/request/request_flow.h"
 
+#include "daemon/broker/lease/lease_index.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/loop/deadline.h"
 #include "daemon/broker/request/engine_process.h"

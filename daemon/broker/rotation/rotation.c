@@ -439,7 +439,7 @@ void rotations_on_unwell(
 	}
 }
 
-void rotations_on_release(struct rotations *rotations, const struct lease *lease)
+static void on_release(struct rotations *rotations, const struct lease *lease)
 {
 	struct rotation *rotation;
 
@@ -452,6 +452,15 @@ void rotations_on_release(struct rotations *rotations, const struct lease *lease
 			rotation->state = ROTATION_GOING;
 		rotation_go_on(rotation);
 	}
+}
+
+void rotations_on_lease_event(
+	struct rotations *rotations, const struct lease *lease, enum lease_event event)
+{
+	if (event == LEASE_EVENT_PRESENT)
+		on_release(rotations, lease);
+	else if (event == LEASE_EVENT_ENDED && lease->holder.id && !lease_is_alive(lease))
+		rotations_on_unwell(rotations, lease->engine, lease->holder.id, "has ended");
 }
 
 void rotations_wake(struct rotations *rotations)

@@ -134,8 +134,8 @@ void rotation_take_back(struct rotation *rotation, const char *reason);
 
 struct rotation *rotation_find(struct rotations *rotations, const char *id);
 
-/* What was there before our start: ROWS as rotation_rows_read() gave them. After adoption. */
-void rotations_resume(struct rotations *rotations, json_t *rows);
+/* What was under way before our start, by the rows in state.db. After adoption; blocks on a short read. */
+void rotations_resume(struct rotations *rotations);
 
 /* What was in the way may have gone: the store is unlocked, the mounter is back. */
 void rotations_wake(struct rotations *rotations);
@@ -144,8 +144,10 @@ void rotations_wake(struct rotations *rotations);
 void rotations_on_unwell(
 	struct rotations *rotations, unsigned engine, const char *id, const char *how);
 
-/* LEASE is released: with what was current when its container was mounted, which may have changed. */
-void rotations_on_release(struct rotations *rotations, const struct lease *lease);
+/* LEASE is released, with what was current when its container was mounted, which may have changed since;
+ * or it has ended, with its container perhaps. */
+void rotations_on_lease_event(
+	struct rotations *rotations, const struct lease *lease, enum lease_event event);
 
 /* CHANGES as an array of {set, name, before, after}. */
 json_t *rotation_changes_to_json(const struct store_change *changes, size_t count);

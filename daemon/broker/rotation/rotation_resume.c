@@ -166,11 +166,14 @@ void rotation_resolve(struct rotation *rotation)
 	free(resolving);
 }
 
-void rotations_resume(struct rotations *rotations, json_t *rows)
+void rotations_resume(struct rotations *rotations)
 {
-	json_t *row;
+	struct mayfly_error err;
+	json_t *rows = NULL, *row;
 	size_t i;
 
+	if (state_db_rotations(rotations->leases->state, &rows, &err) < 0)
+		log_error("%s", err.text);
 	json_array_foreach (rows, i, row) {
 		struct rotation *rotation = NULL;
 
@@ -183,4 +186,5 @@ void rotations_resume(struct rotations *rotations, json_t *rows)
 		rotation->is_unresolved = true;
 		rotation_resolve(rotation);
 	}
+	json_decref(rows);
 }

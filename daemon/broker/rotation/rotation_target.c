@@ -1,6 +1,8 @@
 /* The way of one target: its facts from the engine -> the policy -> the values -> the files -> telling.
  * Read from the bottom: each step names the next. */
 #include "daemon/broker/lease/lease_change.h"
+#include "daemon/broker/lease/lease_index.h"
+#include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/rotation/target_work.h"
 
 #include <errno.h>
@@ -255,8 +257,10 @@ static void decide(struct target_work *work, const struct container_facts *facts
 			"it keeps what it has: no grant gives it these files any more");
 	else if (rotation_has_reached(work->target->rotation, lease))
 		target_tell(work);
-	else
+	else {
+		work->plan.expires_unix_s = lease_expires_unix(lease);
 		fetch(work);
+	}
 }
 
 /* --- facts --- */

@@ -10,5 +10,5 @@ int guard_retreat(const struct mounter *mounter, const struct delivery *delivery
 {
 	(void)free_target;
 	return mark(own_group(mounter, delivery), FAN_MARK_REMOVE | FAN_MARK_FILESYSTEM,
-		delivery->mount);
+		events(mounter, delivery, own_group(mounter, delivery)), delivery->mount);
 }

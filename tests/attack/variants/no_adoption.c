@@ -1,6 +1,6 @@
 /* Naive control: a start of the broker knows nothing of what was delivered before. */
 #define lease_adopt_all checked_lease_adopt_all
-#include "daemon/broker/lease/lease_adopt.c"
+#include "daemon/broker/lease/adopt/lease_adopt.c"
 #undef lease_adopt_all
 
 int lease_adopt_all(struct lease_context *context, json_t *rows, void (*on_adopted)(void *data),

@@ -24,9 +24,10 @@ STATUS = {"version": "1", "state": "uninitialised", "detail": "", "environment":
           "rotations": []}
 SECRET = {"name": "prod/a", "current": 3, "versions": 5, "changed": "t", "removed": None}
 SHOW = {"secret": SECRET, "found_in": "prod", "keep": 10, "bytes": 3, "lines": 1, "final_newline": False, "is_text": True}
-DELIVERY = {"container": "web", "container_id": CONTAINER_ID, "engine": "docker", "volume": "v", "state": "released", "since": "t",
-            "grants": ["web"], "files": [{"path": "x", "secret": "prod/a", "version": 1}]}
-GOOD = {"ListSets": SETS, "Show": SHOW, "CheckPolicy": CHECKED, "Reload": RELOADED, "ListDeliveries": {"deliveries": []}}
+LEASE = {"lease": "ab" * 32, "container": "web", "container_id": CONTAINER_ID, "engine": "docker", "volume": "v", "state": "released",
+         "age_s": 60, "renewal": "t", "renewal_in_s": 2940, "unrenewed": "keep", "expires": None, "expires_in_s": None, "grants": ["web"],
+         "files": [{"path": "x", "grant": "web", "secret": "prod/a", "version": 1}]}
+GOOD = {"ListSets": SETS, "Show": SHOW, "CheckPolicy": CHECKED, "Reload": RELOADED, "ListLeases": {"leases": []}}
 MISTAKE = {"where": "web.json:3", "text": "no such key", "nearest": "match"}
 
 
@@ -211,16 +212,16 @@ WEB = {"name": "web", "match": {"container.name": "web"}, "secrets": [{"name": "
 
 
 def check_forbid():
-    bench.broker.replies = {**GOOD, "ListDeliveries": {"deliveries": [DELIVERY]}}
+    bench.broker.replies = {**GOOD, "ListLeases": {"leases": [LEASE]}}
     fresh(web={"grants": [WEB]})
     result = bench.run("forbid", "web", "--yes")
     bench.expect("forbid a grant: its file is gone", result.returncode == 0 and policies() == {}, (result, policies()))
-    bench.expect("forbid: who keeps it", b"web (0123456789ab)" in result.stdout and b"until they stop" in result.stdout, result.stdout)
+    bench.expect("forbid: who keeps it", b"web (0123456789ab)" in result.stdout and b"within 49 min" in result.stdout, result.stdout)
     bench.calls()
     fresh(web={"note": "n", "grants": [WEB, {"name": "x", "secrets": []}]})
     result = bench.run("forbid", "web", "--yes", "--json")
     bench.expect("forbid one of two", policies() == {"web.json": {"note": "n", "grants": [{"name": "x", "secrets": []}]}}, policies())
-    bench.expect("forbid --json", json.loads(result.stdout) == {"grant": "web", "file": "web.json", "file_removed": False, "deliveries": [DELIVERY]}, result)
+    bench.expect("forbid --json", json.loads(result.stdout) == {"grant": "web", "file": "web.json", "file_removed": False, "leases": [LEASE]}, result)
     fresh(web={"grants": [WEB]})
     result = bench.run("forbid", "web", "--secret", "a", "--yes")
     bench.expect("forbid a secret", policies()["web.json"]["grants"][0]["secrets"] == [{"name": "b"}] and b"web (0123" in result.stdout, (result, policies()))

@@ -32,10 +32,12 @@ DECISION = {
         {"step": "posture", "outcome": "noted", "evidence": "runs as root"},
     ],
 }
-DELIVERY = {
-    "container": "shop-web-1", "container_id": CONTAINER_ID, "engine": "docker", "volume": "v", "state": "released", "since": TIME,
-    "grants": ["shop-web"], "files": [{"path": "a", "secret": "prod/a", "version": 1}],
+LEASE = {
+    "lease": "ab" * 32, "container": "shop-web-1", "container_id": CONTAINER_ID, "engine": "docker", "volume": "v", "state": "released",
+    "age_s": 90, "renewal": TIME, "renewal_in_s": 3510, "unrenewed": "keep", "expires": None, "expires_in_s": None,
+    "grants": ["shop-web"], "files": [{"path": p, "grant": "shop-web", "secret": "prod/a", "version": 1} for p in "ab"],
 }
+ENDING = {**LEASE, "unrenewed": "empty", "expires": TIME, "expires_in_s": 7300}
 SETS = {"environment": "prod", "sets": [
     {"name": "prod", "provider": "store", "inherits": ["common"], "secrets": 7, "is_environment": True},
     {"name": "common", "provider": "store", "inherits": [], "secrets": 0, "is_environment": False}]}
@@ -133,6 +135,19 @@ ROWS = [
     *[("audit", ["audit"], {"ReadAudit": {"records": [record]}}, ("ReadAudit", {"last": 100}), text, 0, None) for record, text in READ],
     ("audit", ["audit", "--secret", "prod/a", "--refused", "--since", TIME, "--last", "5"], {"ReadAudit": {"records": []}},
      ("ReadAudit", {"secret": "prod/a", "refused": True, "since": TIME, "last": 5}), "", 0, {"records": []}),
+    ("leases", ["leases"], {"ListLeases": Stream([{"leases": [LEASE]}, {"leases": [LEASE]}])}, ("ListLeases", {}),
+     "shop-web-1 (0123456789ab)\n  lease    abababababab, 90 s old, renewed within 58 min, no hard end\n  grants   shop-web\n"
+     "  secrets  prod/a version 1\n",
+     0, {"leases": [LEASE, LEASE]}),
+    ("leases", ["leases", "prod/a", "--grant", "g", "--container", "c"], {"ListLeases": {"leases": [ENDING]}},
+     ("ListLeases", {"secret": "prod/a", "grant": "g", "container": "c"}), "emptied in 2 h 1 min,\n           emptied if not renewed\n", 0, None),
+    ("leases", ["leases"], {"ListLeases": {"leases": []}}, ("ListLeases", {}), "No running container has it.", 0, None),
+    ("revoke", ["revoke", "--secret", "prod/a", "--container", "web", "-y"], {"ListLeases": {"leases": [LEASE]}, "Revoke": {"revoked": 1}},
+     ("Revoke", {"secret": "prod/a", "container": "web"}), "The grants remain", 0, None),
+    ("revoke", ["revoke", "ababab", "--yes"], {"ListLeases": {"leases": [LEASE]}, "Revoke": {"revoked": 1}}, ("Revoke", {"lease": "ababab"}),
+     "1 container loses files now", 0, None),
+    ("revoke", ["revoke", "--all", "--yes"], {"ListLeases": {"leases": [LEASE, LEASE]}, "Revoke": {"revoked": 2}}, ("Revoke", {"all": True}),
+     "Emptied in 2 containers", 0, None),
     ("audit verify", ["audit", "verify"], {"VerifyAudit": {"records": 9, "first": TIME, "last": TIME, "head": "ab"}}, ("VerifyAudit", {}), "not proved", 0, None),
     ("doctor", ["doctor"], {"Doctor": {"checks": CHECKS}}, ("Doctor", {}), "encrypt it", 0, None),
     ("doctor", ["doctor"], {"Doctor": {"checks": [{"name": "k", "outcome": "failed", "text": "old", "advice": "new"}]}}, ("Doctor", {}), "1 failed", 1, None),
@@ -271,7 +286,7 @@ def check_follow():
 
 def check_completion():
     bench.broker.replies = {"List": Stream([{"secrets": [SECRET]}, {"secrets": [{**SECRET, "name": "dev/b"}]}]), "ListSets": SETS,
-                            "ListDeliveries": {"deliveries": [DELIVERY, DELIVERY]}, "ShowPolicy": {"grants": [GRANT]}}
+                            "ListLeases": {"leases": [LEASE, LEASE]}, "ShowPolicy": {"grants": [GRANT]}}
     for words, expected in ((["show", ""], ["prod/a", "dev/b"]), (["show", "pr"], ["prod/a"]), (["diff", ""], ["prod", "common"]),
                             (["explain", ""], ["shop-web-1"]), (["forbid", "sh"], ["shop-web"]), (["key", "r"], ["remove", "rotate"]),
                             (["put", "--from-file", ""], [])):

@@ -24,7 +24,8 @@ REPLACEMENTS = [None, True, False, 0, -1, 1, 7, 4294967294, 4294967295, 0.5, "",
                 "a*b", "**", "0440", "440", "4755", "0489", "dev", "prod", "environment", "note", "True", "False", "true", "refuse",
                 "allow", "current", "previous", "store", "docker", "guard", "/x", "x" * 63, "x" * 64, "x" * 108, "x" * 256,
                 "sha256:" + "0" * 64, "sha256:" + "0" * 63, "sha256:" + "g" * 64, "\u00e4", "{{a}}", [], {}, ["a"], ["a", "a"], {"note": "x"}, {"a": 1}]
-KEYS = ["note", "name", "template", "as", "uid", "gid", "mode", "versions", "match", "require", "secrets", "set", "guard", "lease",
+KEYS = ["note", "name", "template", "as", "uid", "gid", "mode", "versions", "match", "require", "secrets", "set", "guard", "lease", "ttl", "max_ttl",
+        "unrenewed", "read",
         "compose.project", "compose.oneoff", "container.label.", "container.label.x", "image.digest", "privileged", "non_root", "sets",
         "engines", "inherits", "provider", "user", "a", "A", ""]
 

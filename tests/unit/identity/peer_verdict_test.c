@@ -41,7 +41,7 @@ static const struct {
 	{ "it could put itself into any cgroup", CGROUPS_ARE_READ_ONLY, "mount it read-only" },
 	{ "its container has ended meanwhile", INIT_IS_ALIVE, "container has ended" },
 	{ "its number may be another process's by now", IS_ALIVE, "has connected has ended" },
-	{ "nothing is known of it", ALL, "cgroup of the container's init" },
+	{ "nothing is known of it", ALL, "has connected has ended" },
 };
 
 START_TEST(a_verdict)

@@ -1,5 +1,5 @@
 /* The audit file: read, follow, verify. */
-#include "daemon/broker/listen/operator_socket.h"
+#include "daemon/broker/listen/operator/operator_socket.h"
 
 #include "daemon/broker/loop/deadline.h"
 

@@ -1,5 +1,5 @@
 /* The store as a whole: init, backup, restore, unlock, lock; its keys: slots, rotation. */
-#include "daemon/broker/listen/operator_socket.h"
+#include "daemon/broker/listen/operator/operator_socket.h"
 
 #include "daemon/broker/backup/backup.h"
 #include "daemon/broker/request/upkeep.h"

@@ -1,5 +1,5 @@
 /* Secrets: put, generate, list, show, history, verify, reveal, remove, undelete, keep. */
-#include "daemon/broker/listen/operator_socket.h"
+#include "daemon/broker/listen/operator/operator_socket.h"
 
 #include "daemon/broker/provider/set_search.h"
 #include "proto/cleanup.h"

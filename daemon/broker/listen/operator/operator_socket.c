@@ -1,4 +1,4 @@
-#include "daemon/broker/listen/operator_socket.h"
+#include "daemon/broker/listen/operator/operator_socket.h"
 
 #include "operator_interface_generated.h"
 #include "proto/cleanup.h"
@@ -57,7 +57,8 @@ static const struct {
 	{ "CheckPolicy", on_check_policy },
 	{ "ShowPolicy", on_show_policy },
 	{ "Reload", on_reload },
-	{ "ListDeliveries", on_list_deliveries },
+	{ "ListLeases", on_list_leases },
+	{ "Revoke", on_revoke },
 	{ "Status", on_status },
 	{ "Explain", on_explain },
 	{ "Doctor", on_doctor },

@@ -1,5 +1,5 @@
-/* Policy: check, show, reload; and who has what. */
-#include "daemon/broker/listen/operator_socket.h"
+/* Policy: check, show, reload. */
+#include "daemon/broker/listen/operator/operator_socket.h"
 
 #include "daemon/broker/lease/lease_record.h"
 #include "proto/cleanup.h"
@@ -242,48 +242,5 @@ void on_show_policy(struct operator_job *job)
 			names ? nearest_word(wanted, names, policy->grants_count) : NULL,
 			"there is no such grant");
 	job->reply = json_pack("{s:o}", "grants", grants);
-	job_finish(job);
-}
-
-static bool has_text(json_t *array, const char *key, const char *wanted)
-{
-	json_t *item;
-	size_t i;
-
-	json_array_foreach (array, i, item) {
-		const char *text = json_string_value(key ? json_object_get(item, key) : item);
-
-		if (text && strcmp(text, wanted) == 0)
-			return true;
-	}
-	return false;
-}
-
-void on_list_deliveries(struct operator_job *job)
-{
-	const char *grant = job_optional_text(job, "grant");
-	const char *secret = job_optional_text(job, "secret");
-	const char *container = job_optional_text(job, "container");
-	json_t *deliveries = json_array();
-	const struct lease *lease;
-
-	TAILQ_FOREACH(lease, &job->broker->leases.leases, entry)
-	{
-		json_t *delivery;
-
-		if (lease->state != LEASE_RELEASED && lease->state != LEASE_ARMED &&
-			lease->state != LEASE_STARTING)
-			continue;
-		delivery = lease_describe(lease);
-		if ((!grant || has_text(json_object_get(delivery, "grants"), NULL, grant)) &&
-			(!secret ||
-				has_text(json_object_get(delivery, "files"), "secret", secret)) &&
-			(!container || strcmp(lease_container_name(lease), container) == 0 ||
-				strncmp(lease_container_id(lease), container, strlen(container)) ==
-					0))
-			(void)json_array_append(deliveries, delivery);
-		json_decref(delivery);
-	}
-	job->reply = json_pack("{s:o}", "deliveries", deliveries);
 	job_finish(job);
 }

@@ -1,5 +1,5 @@
 /* Sets: list, diff, fill. */
-#include "daemon/broker/listen/operator_socket.h"
+#include "daemon/broker/listen/operator/operator_socket.h"
 
 #include "daemon/broker/provider/set_search.h"
 

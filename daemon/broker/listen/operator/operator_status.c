@@ -1,5 +1,5 @@
 /* How it stands: status, explain, doctor. */
-#include "daemon/broker/listen/operator_socket.h"
+#include "daemon/broker/listen/operator/operator_socket.h"
 
 #include "proto/cleanup.h"
 

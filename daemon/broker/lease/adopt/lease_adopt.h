@@ -14,8 +14,3 @@ int lease_adopt_all(struct lease_context *context, json_t *rows, void (*on_adopt
 /* A new mounter is there: what the dead one had is taken up by it. Operations that were under way
  * have failed before. */
 void lease_readopt_all(struct lease_context *context);
-/* The same for one that was in the middle of something then. */
-void lease_readopt(struct lease *lease);
-
-/* Wipes what the mounter has and no lease, unless one is still looked for. */
-void lease_sweep(struct lease_context *context);

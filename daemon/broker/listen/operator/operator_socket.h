@@ -103,6 +103,7 @@ operator_method on_put, on_generate, on_list, on_show, on_history, on_verify, on
 	on_undelete, on_keep;
 operator_method on_prepare, on_discard, on_read_prepared, on_rotate, on_confirm_rollback;
 operator_method on_list_sets, on_diff, on_fill_set;
-operator_method on_check_policy, on_show_policy, on_reload, on_list_deliveries;
+operator_method on_check_policy, on_show_policy, on_reload;
+operator_method on_list_leases, on_revoke;
 operator_method on_status, on_explain, on_doctor;
 operator_method on_read_audit, on_verify_audit;

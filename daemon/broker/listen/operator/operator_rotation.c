@@ -1,5 +1,5 @@
 /* Rotation: prepare, discard, read what is prepared, rotate, confirm a roll back. */
-#include "daemon/broker/listen/operator_socket.h"
+#include "daemon/broker/listen/operator/operator_socket.h"
 
 #include "daemon/broker/store/store_prepared.h"
 

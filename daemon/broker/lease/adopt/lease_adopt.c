@@ -1,9 +1,11 @@
-#include "daemon/broker/lease/lease_adopt.h"
+#include "daemon/broker/lease/adopt/lease_adopt.h"
 
 #include "daemon/broker/lease/lease_change.h"
 #include "daemon/broker/lease/lease_open.h"
 #include "daemon/broker/lease/lease_record.h"
+#include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_steps.h"
+#include "daemon/broker/lease/lease_take.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -165,6 +167,10 @@ static void adopted_one(struct lease *lease)
 	else
 		lease_start_next(lease);
 	clean_again(lease);
+	if (lease->state == LEASE_RELEASED && !lease->end_reason) {
+		lease_term_resume(lease);
+		lease_take_resume(lease);
+	}
 	lease_guard_again(lease);
 	if (adoption)
 		finish_if_done(adoption);
@@ -288,6 +294,11 @@ static struct lease *lease_from_row(
 		lease->group = guard_shared_group(context->guard);
 	lease->keeps_guard = json_is_true(json_object_get(row, "keeps_guard"));
 	lease->guards_always = json_is_true(json_object_get(row, "guards_always"));
+	lease->term = lease_term_from_json(json_object_get(row, "term"));
+	lease->once = json_incref(json_object_get(row, "once"));
+	lease_filled(lease)->sees_closes = lease->once != NULL;
+	lease->taken = json_incref(json_object_get(row, "taken"));
+	lease->to_take = json_incref(json_object_get(row, "to_take"));
 	return lease;
 }
 
@@ -346,6 +357,7 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 	if (lease->inside && listed)
 		read_listed(lease, lease->inside, listed);
 	if (json_is_true(json_object_get(row, "is_decoy")) ||
+		json_is_true(json_object_get(row, "has_ended")) ||
 		engine_index(adoption->context, text_of(row, "engine")) < 0) {
 		lease->state = LEASE_DECOY;
 		adopted_one(lease);

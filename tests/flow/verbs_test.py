@@ -34,6 +34,8 @@ ELSEWHERE = {
     "audit verify",
     "forbid",
     "init",
+    "leases",
+    "revoke",
 }
 
 
@@ -56,7 +58,7 @@ ROWS = [
     Row(
         "put prod/new",
         1,
-        "prod/new has another value already\n  containers started from now on get it with --stage",
+        "prod/new has another value already\n  `mayfly rotate` brings it to running containers too",
         "put",
         b"other",
     ),
@@ -65,6 +67,9 @@ ROWS = [
     Row("generate prod/made", 0, "generated (version 1)", "generate"),
     Row("generate prod/made", 1, "prod/made has another value already", "generate"),
     Row("generate prod/made --length 8 --stage", 0, "version 2", "generate"),
+    Row("rotate prod/made --generate", 0, "prod/made: version 3 is in force\n  no container has it", "rotate"),
+    Row("rotate prod/nothing --generate", 1, "there is no secret prod/nothing", "prepare"),
+    Row("rollback prod/made", 0, "prod/made: version 4 is in force", "rotate"),
     Row("list", 0, "prod/made"),
     Row("ls prod --prefix ma", 0, "prod/made"),
     Row("list nowhere", 1, "there is no set 'nowhere'"),
@@ -90,7 +95,7 @@ ROWS = [
     Row("remove prod/new --yes", 0, "undelete", "remove"),
     Row("remove prod/new --yes", 1, "prod/new", "remove"),
     Row("list prod --removed", 0, "NAME      VERSION  KEPT  REMOVED\nprod/new  2        1     20"),
-    Row("list prod", 0, "NAME       VERSION  KEPT  CHANGED\nprod/made  2"),
+    Row("list prod", 0, "NAME       VERSION  KEPT  CHANGED\nprod/made  4"),
     Row("undelete prod/new", 0, "prod/new", "undelete"),
     Row("undelete prod/none", 1, "there is no secret prod/none", "undelete"),
     Row("rm prod/new --purge --yes", 0, "1 version destroyed", "purge"),

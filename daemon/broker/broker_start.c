@@ -1,5 +1,6 @@
 #include "daemon/broker/broker_start.h"
 
+#include "daemon/broker/https/wiping_memory.h"
 #include "daemon/broker/lease/lease_adopt.h"
 #include "daemon/broker/request/engine_events.h"
 #include "daemon/broker/request/upkeep.h"
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <nss.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -24,7 +26,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREADS "4"
+#define THREADS	 "4"
+#define DNS_PORT 53
 
 static void on_empty(struct handle_group *handles)
 {
@@ -193,6 +196,15 @@ static void take_engines(struct service *service, const struct broker_birth *bir
 		broker->leases.engine_pidfds[i] = -1;
 }
 
+/* Names are looked up in /etc/hosts and by DNS, which the C library has in itself: whatever else
+ * nsswitch.conf names would be loaded from disk, which the sandbox forbids. */
+static int prepare_to_connect(struct mayfly_error *err)
+{
+	if (__nss_configure_lookup("hosts", "files dns") != 0)
+		return error_errno(err, -errno, "choose how names are looked up");
+	return wiping_memory_install(err);
+}
+
 /* What needs root: locked memory, /proc and the cgroup tree held open. */
 static int prepare(
 	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
@@ -213,13 +225,32 @@ static int prepare(
 	broker->host_key = fstat(BROKER_FD_HOST_KEY, &key) == 0 && S_ISREG(key.st_mode)
 				   ? BROKER_FD_HOST_KEY
 				   : -1;
+	if (birth->ports_count > 0) {
+		r = prepare_to_connect(err);
+		if (r < 0)
+			return r;
+	}
 	r = arena_new(ARENA_SIZE_BYTES, &broker->arena, err);
 	if (r == 0)
 		r = cgroup_roots_open(&broker->leases.roots, err);
 	return r;
 }
 
-static int enter_sandbox(struct service *service, struct mayfly_error *err)
+/* To the servers of sets of provider `vault`, and to name servers. */
+static int restrict_connections(const struct broker_birth *birth, struct mayfly_error *err)
+{
+	uint16_t ports[LAUNCH_PLAN_PORTS_MAX + 1] = { DNS_PORT };
+	int r;
+
+	if (birth->ports_count == 0)
+		return 0;
+	memcpy(ports + 1, birth->ports, birth->ports_count * sizeof ports[0]);
+	r = landlock_restrict_connections(ports, birth->ports_count + 1, err);
+	return r < 0 ? r : 0;
+}
+
+static int enter_sandbox(
+	struct service *service, const struct broker_birth *birth, struct mayfly_error *err)
 {
 	AUTO_FD state = open(service->state_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	const struct landlock_rule rules[] = { { .fd = state, .allowed = LANDLOCK_WRITE } };
@@ -239,7 +270,12 @@ static int enter_sandbox(struct service *service, struct mayfly_error *err)
 		/* Reading is not handled: the guard's events are opened with this process's rights.
 		 */
 		r = landlock_restrict(LANDLOCK_WRITE | LANDLOCK_EXECUTE, rules, 1, err);
-	return r < 0 ? r : seccomp_enter(SECCOMP_BROKER, err);
+	if (r >= 0)
+		r = restrict_connections(birth, err);
+	if (r < 0)
+		return r;
+	return seccomp_enter(
+		birth->ports_count > 0 ? SECCOMP_BROKER_OUTGOING : SECCOMP_BROKER, err);
 }
 
 /* --- the start, behind the sandbox --- */
@@ -512,6 +548,8 @@ static int serve(
 	if (r == 0)
 		r = make_leases(service, birth, err);
 	if (r == 0)
+		broker_vaults_init(&service->broker, birth->ports_count > 0);
+	if (r == 0)
 		r = make_fronts(service, err);
 	if (r < 0)
 		return r;
@@ -536,7 +574,7 @@ int broker_run(const struct broker_birth *birth)
 	}
 	r = prepare(&service, birth, &err);
 	if (r == 0)
-		r = enter_sandbox(&service, &err);
+		r = enter_sandbox(&service, birth, &err);
 	if (r == 0)
 		r = serve(&service, birth, &err);
 	if (r < 0)

@@ -22,6 +22,7 @@ struct service {
 	struct operator_socket *operators;
 	char volumes_path[4200];
 	char state_path[4200];
+	bool has_given_tokens_back; /* to the servers of sets of provider `vault` */
 	int exit_status;
 };
 

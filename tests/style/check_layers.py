@@ -9,17 +9,19 @@ import sys
 
 # Broker folders by rank: a folder includes only lower ones.
 BROKER_RANKS = {
-    "daemon/broker": 10,
-    "daemon/broker/listen": 9,
-    "daemon/broker/request": 8,
-    "daemon/broker/lease": 7,
-    "daemon/broker/policy": 5,
-    "daemon/broker/provider": 6,
-    "daemon/broker/delivery": 5,
-    "daemon/broker/store": 5,
-    "daemon/broker/audit": 5,
-    "daemon/broker/identity": 4,
-    "daemon/broker/config": 3,
+    "daemon/broker": 12,
+    "daemon/broker/listen": 11,
+    "daemon/broker/request": 10,
+    "daemon/broker/lease": 9,
+    "daemon/broker/provider": 8,
+    "daemon/broker/vault": 7,
+    "daemon/broker/policy": 6,
+    "daemon/broker/delivery": 6,
+    "daemon/broker/store": 6,
+    "daemon/broker/audit": 6,
+    "daemon/broker/identity": 5,
+    "daemon/broker/config": 4,
+    "daemon/broker/https": 3,
     "daemon/broker/loop": 2,
 }
 # What each other folder may include beside itself and what it stands on.

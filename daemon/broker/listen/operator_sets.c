@@ -76,7 +76,8 @@ void on_list_sets(struct operator_job *job)
 			(void)json_array_append_new(inherits, json_string(set->inherits[j]));
 		(void)json_array_append_new(
 			sets, json_pack("{s:s, s:s, s:o, s:b}", "name", set->name, "provider",
-				      "store", "inherits", inherits, "is_environment",
+				      set->provider == SET_PROVIDER_VAULT ? "vault" : "store",
+				      "inherits", inherits, "is_environment",
 				      config->environment &&
 					      strcmp(config->environment, set->name) == 0));
 	}

@@ -20,7 +20,7 @@ RELOADED = {"grants": 1, "restart_needed": []}
 CHECKED = {"grants": 1, "complaints": [], "notes": [], "changes": []}
 SETS = {"environment": "prod", "sets": [{"name": "prod", "provider": "store", "inherits": [], "secrets": 0, "is_environment": True}]}
 STATUS = {"version": "1", "state": "uninitialised", "detail": "", "environment": None, "secrets": 0, "grants": 0, "armed": 0, "released": 0,
-          "refused_while_locked": [], "engines": [], "audit_records": 0, "audit_head": "", "problems": []}
+          "refused_while_locked": [], "backends": [], "engines": [], "audit_records": 0, "audit_head": "", "problems": []}
 SECRET = {"name": "prod/a", "current": 3, "versions": 5, "changed": "t", "removed": None}
 SHOW = {"secret": SECRET, "found_in": "prod", "keep": 10, "bytes": 3, "lines": 1, "final_newline": False, "is_text": True}
 DELIVERY = {"container": "web", "container_id": CONTAINER_ID, "engine": "docker", "volume": "v", "state": "released", "since": "t",

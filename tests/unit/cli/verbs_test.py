@@ -17,7 +17,7 @@ BY_PASSPHRASE = {"slots": [{"id": 3, "kind": "passphrase", "created": TIME}]}
 STATUS = {
     "version": "0.1.0", "state": "unlocked", "detail": "", "environment": "prod", "secrets": 12, "grants": 3, "armed": 1,
     "released": 4, "refused_while_locked": [], "audit_records": 99, "audit_head": "ab" * 32, "problems": [],
-    "engines": [{"name": "docker", "kind": "docker", "state": "connected", "detail": "", "version": "28.5.2"}],
+    "backends": [], "engines": [{"name": "docker", "kind": "docker", "state": "connected", "detail": "", "version": "28.5.2"}],
 }
 DECISION = {
     "time": TIME, "outcome": "refused", "engine": "docker", "container": "shop-web-1", "container_id": CONTAINER_ID,

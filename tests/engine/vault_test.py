@@ -1,0 +1,119 @@
+"""A set of provider vault beside a real engine: delivered, from the cache while the server is sealed, after a restart too."""
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vault"))
+import harness  # noqa: E402
+from vault_server import VaultServer  # noqa: E402
+
+READ = {"read", "list"}
+
+
+class Vault(harness.EngineCase):
+    plugin = harness.plugin_name("va")
+
+    @classmethod
+    def make_mayfly(cls):
+        cls.server = VaultServer().__enter__()
+        cls.addClassCleanup(cls.server.__exit__)
+        state = cls.state = cls.server.state
+        state.policies["app"] = {"kv/data/shop/*": READ, "kv/metadata/shop/*": READ}
+        state.mount("kv")
+        mayfly = harness.Mayfly([cls.engine], [cls.plugin], cls.build)
+        files = mayfly.root / "files"
+        files.mkdir()
+        for name, text in (("role-id", state.role("app")), ("secret-id", state.secret_id("app"))):
+            (files / name).write_text(text + "\n")
+            (files / name).chmod(0o400)
+            harness.os.chown(files / name, harness.USER, harness.USER)
+        mayfly.config["sets"]["prod"] = {
+            "provider": "vault", "inherits": ["common"],
+            "vault": {"address": cls.server.address, "mount": "kv", "prefix": "shop/", "refresh": "1s",
+                      "auth": {"method": "approle", "role_id_file": str(files / "role-id"),
+                               "secret_id_file": str(files / "secret-id")}}}
+        mayfly.write_config()
+        return mayfly
+
+    def setUp(self):
+        super().setUp()
+        self.state.sealed = False
+        self.addCleanup(self.server.heal)
+        self.state.kv_put("kv", "shop/db", {"user": "app", "password": "geheim-1"})
+        self.state.kv_put("kv", "shop/key", {"value": "einzig"})
+        self.volume()
+        self.mayfly.policy(harness.grant("web", {"container.name": "web*"}, "db#password", {"name": "key", "as": "api-key"},
+                                         {"template": "postgres://{{db#user}}:{{db#password|url}}@db/shop", "as": "url"}, "own"))
+        self.mayfly.mayfly("put", "common/own", "--exact", "--stage", input="vom-lager")
+
+    def start(self, name, check=True):
+        began = time.monotonic()
+        result = self.engine.docker("run", "-d", "--network", "none", "--name", name, "-v", "secrets:/run/secrets",
+                                    harness.IMAGE, "sleep", "300", check=check)
+        return result, time.monotonic() - began
+
+    def cat(self, name, file):
+        return self.engine.exec(name, "cat", f"/run/secrets/{file}").stdout
+
+    def assert_delivered(self, name, password="geheim-1"):
+        self.assertEqual(password, self.cat(name, "db/password"))
+        self.assertEqual("einzig", self.cat(name, "api-key"))
+        self.assertEqual(f"postgres://app:{password}@db/shop", self.cat(name, "url"))
+        self.assertEqual("vom-lager", self.cat(name, "own"))
+
+    def test_a_container_gets_fields_values_templates_and_what_is_inherited(self):
+        self.start("web1")
+        self.assert_delivered("web1")
+        backend = self.mayfly.status()["backends"][0]
+        self.assertEqual(("prod", "connected", 2), (backend["set"], backend["state"], backend["kv_version"]))
+        steps = self.mayfly.explain("web1")["steps"]
+        self.assertTrue(any("fetched and held sealed" in step["evidence"] for step in steps))
+
+    def test_a_start_while_the_server_is_sealed_is_served_from_the_cache_after_a_restart_too(self):
+        self.start("web1")
+        self.state.sealed = True
+        time.sleep(1.1)
+        _, took = self.start("web2")
+        self.assert_delivered("web2")
+        self.assertLess(took, 5)
+        steps = self.mayfly.explain("web2")["steps"]
+        self.assertTrue(any("from the cache" in step["evidence"] for step in steps), steps)
+        self.mayfly.stop()
+        self.mayfly.start(init=False)
+        self.start("web3")
+        self.assert_delivered("web3")
+        self.assertEqual(["warning", "failed"], sorted({c["outcome"] for c in self.mayfly.call("Doctor")["checks"]
+                                                       if c["name"] == "backend"} | {"warning", "failed"}, reverse=True))
+        self.assertIn("Vault is sealed", self.mayfly.mayfly("status").stdout.replace("\n", " "))
+        self.state.sealed = False
+        self.state.kv_put("kv", "shop/db", {"user": "app", "password": "geheim-2"})
+        harness.wait_for(lambda: self.mayfly.status()["backends"][0]["logged_in"], "the login after the seal", 60)
+        self.start("web4")
+        self.assert_delivered("web4", "geheim-2")
+
+    def test_what_was_never_read_is_refused_in_time(self):
+        self.state.kv_put("kv", "shop/late", {"value": "x"})
+        self.mayfly.policy(harness.grant("late", {"container.name": "late*"}, "late"))
+        self.server.fault("hang")
+        result, took = self.start("late1", check=False)
+        self.assertNotEqual(0, result.returncode)
+        self.assertIn("gave no answer in 5 s, and nothing is cached; see `mayfly status`", result.stderr)
+        self.assertLess(took, 35)
+
+    def test_what_is_missing_or_denied_says_so(self):
+        self.mayfly.policy(harness.grant("none", {"container.name": "none*"}, "nothing"))
+        result, _ = self.start("none1", check=False)
+        self.assertIn("prod/nothing does not exist on its server", result.stderr)
+
+    def test_the_broker_may_connect_to_that_port_only(self):
+        pid = self.mayfly.child("mayfly-broker")
+        self.assertIn(str(self.server.port), pathlib.Path(f"/proc/{pid}/cmdline").read_text())
+
+    def test_a_clean_stop_gives_the_token_back(self):
+        self.start("web1")
+        self.assertTrue(self.state.tokens)
+        self.mayfly.stop()
+        try:
+            self.assertFalse(self.state.tokens)
+        finally:
+            self.mayfly.start(init=False)

@@ -1,0 +1,304 @@
+/* The provider by itself, for the tests in Python: reads commands on standard input, prints what
+ * comes of them as lines of JSON. Values are printed: they are the tests' own.
+ *   provider_driver CONFIG STATE_DIRECTORY
+ *	begin | status | exit | stop
+ *	read TAG SET NAME LIMIT_MS	watch SET NAME		unwatch SET NAME
+ *	outdate SET NAME		memory WORD (is WORD anywhere in our memory outside the arena?) */
+#include "daemon/broker/https/wiping_memory.h"
+#include "daemon/broker/vault/vault_sets.h"
+#include "proto/cleanup.h"
+#include "proto/log.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct driver {
+	uv_loop_t loop;
+	uv_pipe_t input;
+	struct arena *arena;
+	struct store *store;
+	struct value_keeper keeper;
+	struct config *config;
+	struct vault_sets sets;
+	char line[4096];
+	size_t length;
+	char buffer[4096];
+};
+
+struct reading {
+	struct vault_reader reader;
+	struct driver *driver;
+	const struct vault_backend *backend;
+	struct secret_selector target;
+	uint64_t started_ms;
+	char tag[64];
+};
+
+static void print(json_t *object)
+{
+	(void)json_dumpf(object, stdout, JSON_COMPACT);
+	(void)putchar('\n');
+	(void)fflush(stdout);
+	json_decref(object);
+}
+
+static int pick(struct reading *reading, struct vault_value *value, struct secret *ret_value,
+	struct mayfly_error *err)
+{
+	AUTO_SECRET map = { 0 };
+	int r = held_value_open(&reading->driver->keeper, &value->map, &map, err);
+
+	if (r == 0)
+		r = vault_pick((struct json_slice){ (const char *)map.bytes, map.length },
+			reading->target.field, reading->backend->config->value_field,
+			reading->driver->arena, ret_value, err);
+	return r;
+}
+
+static void on_value(struct vault_reader *reader, int status, struct vault_value *value,
+	bool is_stale, const struct mayfly_error *from)
+{
+	struct reading *reading = container_of(reader, struct reading, reader);
+	struct mayfly_error err = *from;
+	AUTO_SECRET picked = { 0 };
+	json_t *answer;
+
+	if (status == 0)
+		status = pick(reading, value, &picked, &err);
+	answer = json_pack("{s:s, s:i, s:s, s:b, s:i, s:I}", "tag", reading->tag, "status", status,
+		"error", status ? err.text : "", "stale", is_stale, "version",
+		value ? (int)value->version : -1, "ms",
+		(json_int_t)(uv_now(&reading->driver->loop) - reading->started_ms));
+	/* A value that is printed is in stdio's memory. */
+	if (status == 0 && reading->tag[0] != 'q')
+		(void)json_object_set_new(
+			answer, "value", json_stringn((const char *)picked.bytes, picked.length));
+	print(answer);
+	free(reading);
+}
+
+static void start_read(struct driver *driver, const char *tag, const char *set, const char *name,
+	uint32_t limit_ms)
+{
+	struct reading *reading = calloc(1, sizeof *reading);
+	struct mayfly_error err;
+
+	uv_update_time(&driver->loop);
+	reading->driver = driver;
+	reading->started_ms = uv_now(&driver->loop);
+	reading->reader.on_value = on_value;
+	(void)snprintf(reading->tag, sizeof reading->tag, "%s", tag);
+	reading->backend = vault_sets_find(&driver->sets, set);
+	if (!reading->backend ||
+		vault_backend_target(reading->backend, name, &reading->target, &err) < 0) {
+		print(json_pack("{s:s, s:i, s:s}", "tag", tag, "status", -EINVAL, "error",
+			reading->backend ? err.text : "no such set"));
+		free(reading);
+		return;
+	}
+	vault_read((struct vault_backend *)(uintptr_t)reading->backend, reading->target.name,
+		reading->target.version, limit_ms, &reading->reader);
+}
+
+static void on_alarm(void *context, const char *text)
+{
+	(void)context;
+	print(json_pack("{s:s}", "alarm", text));
+}
+
+static void on_changed(void *context, const char *set, const char *path, uint32_t version)
+{
+	(void)context;
+	print(json_pack("{s:s, s:s, s:i}", "changed", path, "set", set, "version", (int)version));
+}
+
+static void on_drained(void *data)
+{
+	(void)data;
+	print(json_pack("{s:b}", "stopped", true));
+	_exit(0);
+}
+
+static void on_stopped(void *context)
+{
+	struct driver *driver = context;
+
+	serial_queue_drain(&driver->sets.cache.queue, on_drained, driver);
+}
+
+/* Whether WORD lies in writable memory that is not the arena: what a library has left behind. WORD
+ * comes scrambled, so that the search does not find itself. */
+static size_t copies_of(const char *word, const struct driver *driver)
+{
+	const unsigned long key = (unsigned long)driver->keeper.key.bytes;
+	const size_t length = strlen(word);
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512];
+	size_t found = 0;
+
+	while (maps && fgets(line, sizeof line, maps)) {
+		unsigned long start, end;
+		char rights[8];
+
+		if (sscanf(line, "%lx-%lx %7s", &start, &end, rights) != 3 || rights[1] != 'w' ||
+			strstr(line, "[stack]") || (start <= key && key < end) ||
+			(start <= (unsigned long)driver && (unsigned long)driver < end))
+			continue;
+		for (const char *at = (const char *)start; at + length < (const char *)end; at++)
+			found += (at[0] ^ 1) == word[0] && ({
+				size_t i = 0;
+				while (i < length && (at[i] ^ 1) == word[i])
+					i++;
+				i == length;
+			});
+	}
+	if (maps)
+		(void)fclose(maps);
+	return found;
+}
+
+static void target_call(struct driver *driver, const char *what, const char *set, const char *name)
+{
+	struct vault_backend *backend = vault_sets_find(&driver->sets, set);
+	struct secret_selector target;
+	struct mayfly_error err;
+
+	if (!backend || vault_backend_target(backend, name, &target, &err) < 0)
+		return;
+	if (strcmp(what, "watch") == 0)
+		(void)vault_watch(backend, target.name);
+	else if (strcmp(what, "unwatch") == 0)
+		vault_unwatch(backend, target.name);
+	else
+		vault_backend_outdate(backend, target.name);
+}
+
+static void run_command(struct driver *driver, char *line)
+{
+	char what[32] = "", a[128] = "", b[128] = "", c[300] = "", d[32] = "";
+
+	(void)sscanf(line, "%31s %127s %127s %299s %31s", what, a, b, c, d);
+	if (strcmp(what, "read") == 0)
+		start_read(driver, a, b, c, (uint32_t)atoi(d));
+	else if (strcmp(what, "begin") == 0)
+		vault_sets_begin(&driver->sets);
+	else if (strcmp(what, "status") == 0)
+		print(json_pack("{s:o}", "status", vault_sets_status(&driver->sets)));
+	else if (strcmp(what, "memory") == 0)
+		print(json_pack("{s:I}", "copies", (json_int_t)copies_of(a, driver)));
+	else if (strcmp(what, "arena") == 0)
+		print(json_pack("{s:I}", "arena", (json_int_t)arena_used_bytes(driver->arena)));
+	else if (strcmp(what, "stop") == 0)
+		vault_sets_stop(&driver->sets, on_stopped);
+	else if (strcmp(what, "exit") == 0)
+		_exit(0);
+	else
+		target_call(driver, what, a, b);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buffer)
+{
+	struct driver *driver = handle->data;
+
+	(void)size;
+	*buffer = uv_buf_init(driver->buffer, sizeof driver->buffer);
+}
+
+static void on_input(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
+{
+	struct driver *driver = stream->data;
+
+	if (count < 0)
+		_exit(0);
+	for (ssize_t i = 0; i < count; i++) {
+		if (buffer->base[i] != '\n' && driver->length < sizeof driver->line - 1) {
+			driver->line[driver->length++] = buffer->base[i];
+			continue;
+		}
+		driver->line[driver->length] = '\0';
+		driver->length = 0;
+		run_command(driver, driver->line);
+	}
+}
+
+static int open_store(struct driver *driver, const char *directory, struct mayfly_error *err)
+{
+	AUTO_SECRET key = { 0 }, recovery = { 0 }, audit = { 0 };
+	struct store_init_args args = { .host_key = &key, .audit_key = &audit };
+	int r = store_open(directory, driver->arena, &driver->store, err);
+
+	if (r == 0)
+		r = secret_new(driver->arena, HOST_KEY_BYTES, &key, err);
+	if (r == 0)
+		r = secret_new(driver->arena, 32, &audit, err);
+	if (r < 0)
+		return r;
+	memset(key.bytes, 7, key.length);
+	if (store_state(driver->store, NULL) == STORE_UNINITIALISED)
+		return store_init(driver->store, &args, &recovery, err);
+	return store_unlock(driver->store, SLOT_HOST_KEY, &key, err);
+}
+
+static int read_config(struct driver *driver, const char *path, struct mayfly_error *err)
+{
+	struct complaints complaints = { 0 };
+	json_t *json = json_load_file(path, 0, NULL);
+	AUTO_FREE char *text = json ? json_dumps(json, 0) : NULL;
+
+	json_decref(json);
+	if (!text)
+		return error_set(err, -EINVAL, "no configuration");
+	if (config_parse(path, text, strlen(text), &driver->config, &complaints) < 0)
+		return complaints_to_error(&complaints, err);
+	return 0;
+}
+
+static int start(struct driver *driver, char **argv, struct mayfly_error *err)
+{
+	int r = wiping_memory_install(err);
+
+	if (r == 0)
+		r = arena_new(ARENA_SIZE_BYTES, &driver->arena, err);
+	if (r == 0)
+		r = value_keeper_init(&driver->keeper, driver->arena, err);
+	if (r == 0)
+		r = read_config(driver, argv[1], err);
+	if (r == 0)
+		r = open_store(driver, argv[2], err);
+	if (r < 0)
+		return r;
+	driver->sets = (struct vault_sets){ .loop = &driver->loop,
+		.arena = driver->arena,
+		.keeper = &driver->keeper,
+		.store = driver->store,
+		.may_connect = true,
+		.context = driver,
+		.on_alarm = on_alarm,
+		.on_changed = on_changed };
+	vault_sets_init(&driver->sets);
+	return vault_sets_apply(&driver->sets, driver->config, err);
+}
+
+int main(int argc, char **argv)
+{
+	static struct driver driver;
+	struct mayfly_error err;
+
+	log_init("driver", 0);
+	if (argc != 3 || sodium_init() < 0 || uv_loop_init(&driver.loop) < 0)
+		return 2;
+	if (start(&driver, argv, &err) < 0) {
+		log_error("%s", err.text);
+		return 1;
+	}
+	(void)uv_pipe_init(&driver.loop, &driver.input, 0);
+	driver.input.data = &driver;
+	if (uv_pipe_open(&driver.input, 0) < 0)
+		return 1;
+	(void)uv_read_start((uv_stream_t *)&driver.input, on_alloc, on_input);
+	print(json_pack("{s:b}", "ready", true));
+	return uv_run(&driver.loop, UV_RUN_DEFAULT);
+}

@@ -6,7 +6,6 @@ import pathlib
 import queue
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -133,6 +132,17 @@ class VaultCase(unittest.TestCase):
         self.addCleanup(driver.close)
         return driver
 
+    @contextlib.contextmanager
+    def environment(self, name, value):
+        before = os.environ.get(name)
+        os.environ[name] = value
+        try:
+            yield
+        finally:
+            os.environ.pop(name)
+            if before is not None:
+                os.environ[name] = before
+
     def wait_for(self, condition, what, timeout=20):
         end = time.monotonic() + timeout
         while not condition():
@@ -148,4 +158,4 @@ class VaultCase(unittest.TestCase):
             self.assertIn(word, answer["error"])
 
 
-__all__ = ["contextlib", "Driver", "VaultCase", "VaultServer", "READ", "ENOENT", "EIDRM", "EACCES", "EHOSTDOWN", "EINVAL", "sys"]
+__all__ = ["Driver", "VaultCase", "VaultServer", "READ", "ENOENT", "EIDRM", "EACCES", "EHOSTDOWN", "EINVAL"]

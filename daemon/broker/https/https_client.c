@@ -384,6 +384,7 @@ static bool set_options(struct https_call *call, const struct https_request *req
 	       SET(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) &&
 	       SET(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) &&
 	       SET(easy, CURLOPT_MAXAGE_CONN, CONNECTION_AGE_S) &&
+	       SET(easy, CURLOPT_FRESH_CONNECT, request->is_once ? 1L : 0L) &&
 	       set_trust(easy, &call->client->trust);
 }
 

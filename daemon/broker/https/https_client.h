@@ -47,6 +47,9 @@ struct https_request {
 	const struct secret *token; /* X-Vault-Token, or NULL; read before the function returns */
 	struct secret *body;	    /* taken over; NULL or empty: none */
 	uint32_t timeout_ms, connect_timeout_ms;
+	/* On a connection of its own: libcurl sends a request a second time by itself when a
+	 * connection that was used before ends without an answer. */
+	bool is_once;
 	void *context;
 	/* The end, whatever it is. The call is gone afterwards. */
 	void (*on_done)(void *context, struct https_answer *answer);

@@ -13,6 +13,8 @@
 #define CONNECT_TIMEOUT_MS 1500
 /* With others to be tried no address may use up all the time. */
 #define SHARE_TIMEOUT_MS   2500
+/* In a row, until an address is left alone. */
+#define FAILURES_MAX	   3
 #define URL_SIZE	   1024
 #define NOT_LISTED	   SIZE_MAX
 
@@ -79,9 +81,14 @@ static void finish(struct vault_exchange *exchange, const struct vault_answer *a
 
 /* ---- Addresses and their breakers. ---- */
 
+static bool is_broken(const struct vault_address *address)
+{
+	return address->failures >= FAILURES_MAX;
+}
+
 static bool may_be_asked(const struct vault_link *link, const struct vault_address *address)
 {
-	return address->failures == 0 ||
+	return !is_broken(address) ||
 	       (!address->is_tried && uv_now(link->loop) >= address->paused_until_ms);
 }
 
@@ -103,16 +110,22 @@ static size_t next_address(const struct vault_exchange *exchange)
 	return NOT_LISTED;
 }
 
-static void note_failure(struct vault_link *link, struct vault_address *address, const char *text)
+static void note_failure(
+	struct vault_link *link, struct vault_address *address, const struct vault_answer *answer)
 {
-	/* Those that were under way together have failed together: one step. */
-	if (address->failures == 0 || address->is_tried)
-		address->failures++;
+	(void)snprintf(address->problem, sizeof address->problem, "%s", answer->text);
+	if (is_broken(address) && !address->is_tried)
+		/* It was under way when the others failed: one step with them. */
+		return;
+	address->failures++;
+	/* Nobody has the time to find that out three times. */
+	if (answer->error == -ETIMEDOUT && !is_broken(address))
+		address->failures = FAILURES_MAX;
 	address->is_tried = false;
-	address->paused_until_ms =
-		uv_now(link->loop) +
-		backoff_ms(address->failures, BACKOFF_ADDRESS_CAP_MS, randombytes_random());
-	(void)snprintf(address->problem, sizeof address->problem, "%s", text);
+	if (is_broken(address))
+		address->paused_until_ms =
+			uv_now(link->loop) + backoff_ms(address->failures - FAILURES_MAX + 1,
+						     BACKOFF_ADDRESS_CAP_MS, randombytes_random());
 }
 
 static void note_answer(struct vault_address *address)
@@ -169,7 +182,7 @@ static void on_call_done(void *context, struct https_answer *from)
 	case VAULT_SEALED:
 	case VAULT_UNAVAILABLE:
 	case VAULT_NONSENSE:
-		note_failure(link, address, answer.text);
+		note_failure(link, address, &answer);
 		if (exchange->is_once && answer.was_sent) {
 			finish(exchange, &answer);
 			return;
@@ -218,6 +231,7 @@ static int call_address(struct vault_exchange *exchange, uint32_t left_ms, struc
 		.body = &body,
 		.timeout_ms = has_others && left_ms > SHARE_TIMEOUT_MS ? SHARE_TIMEOUT_MS : left_ms,
 		.connect_timeout_ms = CONNECT_TIMEOUT_MS,
+		.is_once = exchange->is_once,
 		.context = exchange,
 		.on_done = on_call_done,
 	};
@@ -227,7 +241,7 @@ static int call_address(struct vault_exchange *exchange, uint32_t left_ms, struc
 	if ((size_t)snprintf(url, sizeof url, "%s/v1/%s", address->url, exchange->path) >=
 		sizeof url)
 		return error_errno(err, -ENAMETOOLONG, "call %s", address->url);
-	address->is_tried = address->failures > 0;
+	address->is_tried = is_broken(address);
 	link->requests++;
 	return https_call_start(link->client, &request, &exchange->call, err);
 }

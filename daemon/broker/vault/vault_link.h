@@ -3,9 +3,9 @@
  *
  * Glossary
  *   exchange  one request and its one answer, whatever addresses are tried for it
- *   breaker   an address that has just failed is not asked again until its pause is over (1 s,
- *             doubled with each failure in a row, at most 30 s, and up to a quarter more); then one
- *             exchange tries it
+ *   breaker   an address that has failed three times in a row, or that has let a request wait until
+ *             its end, is not asked again until its pause is over (1 s, doubled with each failure
+ *             that follows, at most 30 s, and up to a quarter more); then one exchange tries it
  *   token     counted, as exchanges may outlive the login that gave it */
 #pragma once
 

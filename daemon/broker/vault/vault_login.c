@@ -3,6 +3,7 @@
 #include "daemon/broker/vault/backoff.h"
 #include "daemon/broker/vault/vault_body.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -15,6 +16,13 @@
 #define NEVER		  UINT64_MAX
 
 static void start_login(struct vault_login *login);
+
+static void add_waiter(struct vault_login *login, struct vault_login_waiter *waiter)
+{
+	assert(!waiter->is_waiting);
+	TAILQ_INSERT_TAIL(&login->waiters, waiter, entry);
+	waiter->is_waiting = true;
+}
 
 static bool is_own(const struct vault_login *login)
 {
@@ -56,8 +64,7 @@ void vault_login_begin(struct vault_login *login)
 
 void vault_login_want(struct vault_login *login, struct vault_login_waiter *waiter)
 {
-	TAILQ_INSERT_TAIL(&login->waiters, waiter, entry);
-	waiter->is_waiting = true;
+	add_waiter(login, waiter);
 	vault_login_begin(login);
 	tell(login);
 }
@@ -355,8 +362,7 @@ void vault_login_check(
 		.context = login,
 		.on_answer = on_checked };
 
-	TAILQ_INSERT_TAIL(&login->waiters, waiter, entry);
-	waiter->is_waiting = true;
+	add_waiter(login, waiter);
 	if (login->token == token && !login->is_checking)
 		login->is_checking = vault_link_send(login->link, &request, &login->check) == 0;
 	tell(login);

@@ -445,6 +445,8 @@ void vault_read(struct vault_backend *backend, const char *path, uint32_t versio
 		deadline_arm(&entry->step, 0);
 		return;
 	}
+	/* Whoever was to be told what was fresh until now is told with the others. */
+	deadline_cancel(&entry->step);
 	entry->is_under_way = true;
 	entry->is_cache_asked = false;
 	entry->attempts = entry->checks = 0;

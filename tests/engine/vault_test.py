@@ -103,11 +103,44 @@ class Vault(harness.EngineCase):
     def test_what_is_missing_or_denied_says_so(self):
         self.mayfly.policy(harness.grant("none", {"container.name": "none*"}, "nothing"))
         result, _ = self.start("none1", check=False)
-        self.assertIn("prod/nothing does not exist on its server", result.stderr)
+        self.assertIn("prod/nothing does not exist: http://127.0.0.1", result.stderr)
+        self.assertIn("has no secret at kv/shop/nothing; run `mayfly put prod/nothing`", result.stderr)
+        del self.state.policies["app"]["kv/data/shop/*"]
+        try:
+            time.sleep(1.1)
+            self.mayfly.policy(harness.grant("none", {"container.name": "none*"}, "key"))
+            result, _ = self.start("none2", check=False)
+            self.assertIn("does not let set prod read kv/shop/", result.stderr)
+        finally:
+            self.state.policies["app"]["kv/data/shop/*"] = READ
 
     def test_the_broker_may_connect_to_that_port_only(self):
         pid = self.mayfly.child("mayfly-broker")
         self.assertIn(str(self.server.port), pathlib.Path(f"/proc/{pid}/cmdline").read_text())
+
+    def test_put_and_generate_write_through_when_the_token_may(self):
+        result = self.mayfly.mayfly("put", "prod/neu", "--exact", input="x", check=False)
+        self.assertNotEqual(0, result.returncode)
+        self.assertIn("may not write kv/shop/neu", result.stderr)
+        self.assertIn("bao kv put kv/shop/neu value=-", result.stderr)
+        self.state.policies["app"]["kv/data/shop/*"] = {"read", "create", "update"}
+        try:
+            self.mayfly.put("prod/neu", "ein \"Wert\"\n\x01<&>")
+            versions = self.state.mounts["kv"]["data"]["shop/neu"]["versions"]
+            self.assertEqual({"value": "ein \"Wert\"\n\x01<&>"}, versions[1]["data"])
+            self.assertIn("unchanged", self.mayfly.put("prod/neu", "ein \"Wert\"\n\x01<&>").stdout)
+            result = self.mayfly.mayfly("put", "prod/neu", "--exact", input="anders", check=False)
+            self.assertIn("another value", result.stderr)
+            self.mayfly.put("prod/neu", "anders", "--stage")
+            self.assertEqual({"value": "anders"}, versions[2]["data"])
+            self.mayfly.mayfly("generate", "prod/neu2")
+            self.assertEqual(32, len(self.state.mounts["kv"]["data"]["shop/neu2"]["versions"][1]["data"]["value"]))
+            result = self.mayfly.mayfly("put", "prod/db", "--exact", "--stage", input="y", check=False)
+            self.assertIn("fields of its own", result.stderr)
+        finally:
+            self.state.policies["app"]["kv/data/shop/*"] = READ
+        result = self.mayfly.mayfly("show", "prod/neu", check=False)
+        self.assertIn("look there, at kv/shop/neu", result.stderr)
 
     def test_a_clean_stop_gives_the_token_back(self):
         self.start("web1")

@@ -3,8 +3,10 @@
  *   provider_driver CONFIG STATE_DIRECTORY
  *	begin | status | exit | stop
  *	read TAG SET NAME LIMIT_MS	watch SET NAME		unwatch SET NAME
+ *	lease TAG SET PATH HOLDER	release TAG		recover HOLDER (that is still there)
  *	outdate SET NAME		memory WORD (is WORD anywhere in our memory outside the arena?) */
 #include "daemon/broker/https/wiping_memory.h"
+#include "daemon/broker/vault/vault_lease.h"
 #include "daemon/broker/vault/vault_sets.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -23,9 +25,21 @@ struct driver {
 	struct value_keeper keeper;
 	struct config *config;
 	struct vault_sets sets;
+	struct state_db *state;
+	struct vault_leases leases;
+	struct held *held;
+	const char *alive;
 	char line[4096];
 	size_t length;
 	char buffer[4096];
+};
+
+/* A lease, as the tests call it. */
+struct held {
+	struct held *next;
+	struct driver *driver;
+	struct vault_lease *lease;
+	char tag[64];
 };
 
 struct reading {
@@ -103,6 +117,88 @@ static void start_read(struct driver *driver, const char *tag, const char *set, 
 		reading->target.version, limit_ms, &reading->reader);
 }
 
+/* ---- Leases. ---- */
+
+static struct held *held_new(struct driver *driver, const char *tag)
+{
+	struct held *held = calloc(1, sizeof *held);
+
+	held->driver = driver;
+	(void)snprintf(held->tag, sizeof held->tag, "%s", tag);
+	held->next = driver->held;
+	driver->held = held;
+	return held;
+}
+
+static void on_lease(void *context, struct vault_lease *lease, int status,
+	struct vault_value *value, const struct mayfly_error *err)
+{
+	struct held *held = context;
+	AUTO_SECRET map = { 0 };
+	json_t *answer = json_pack("{s:s, s:i, s:s, s:s}", "lease", held->tag, "status", status,
+		"error", status ? err->text : "", "holder", vault_lease_holder(lease));
+
+	held->lease = status == 0 ? lease : NULL;
+	if (status == 0 && held_value_open(&held->driver->keeper, &value->map, &map, NULL) == 0)
+		(void)json_object_set_new(
+			answer, "map", json_loadb((const char *)map.bytes, map.length, 0, NULL));
+	print(answer);
+}
+
+static void on_ending(void *context, struct vault_lease *lease)
+{
+	struct driver *driver = context;
+
+	for (struct held *held = driver->held; held; held = held->next)
+		if (held->lease == lease)
+			print(json_pack("{s:s}", "ending", held->tag));
+}
+
+static bool is_alive(void *context, const char *holder)
+{
+	const struct driver *driver = context;
+
+	return strcmp(driver->alive, holder) == 0;
+}
+
+static void on_adopted(void *context, struct vault_lease *lease)
+{
+	struct held *held = held_new(context, vault_lease_holder(lease));
+
+	held->lease = lease;
+	print(json_pack("{s:s}", "adopted", held->tag));
+}
+
+static void start_lease(struct driver *driver, const char *tag, const char *set, const char *path,
+	const char *holder)
+{
+	struct held *held = held_new(driver, tag);
+	struct mayfly_error err;
+
+	if (vault_lease_acquire(
+		    &driver->leases, set, path, holder, held, on_lease, &held->lease, &err) < 0)
+		print(json_pack("{s:s, s:s}", "lease", tag, "error", err.text));
+}
+
+static void release(struct driver *driver, const char *tag)
+{
+	for (struct held *held = driver->held; held; held = held->next)
+		if (strcmp(held->tag, tag) == 0 && held->lease) {
+			vault_lease_release(held->lease);
+			held->lease = NULL;
+		}
+}
+
+static void recover(struct driver *driver, const char *alive)
+{
+	struct mayfly_error err;
+
+	driver->alive = alive;
+	if (vault_leases_recover(&driver->leases, is_alive, on_adopted, &err) < 0)
+		print(json_pack("{s:s}", "error", err.text));
+	print(json_pack("{s:I}", "recovered", (json_int_t)vault_leases_pending(&driver->leases)));
+}
+
 static void on_alarm(void *context, const char *text)
 {
 	(void)context;
@@ -133,6 +229,12 @@ static void on_stopped(void *context)
  * comes scrambled, so that the search does not find itself. */
 static size_t copies_of(const char *word, const struct driver *driver)
 {
+#ifdef MAYFLY_SANITIZED
+	/* A sanitizer's shadow of all memory has terabytes. */
+	(void)word;
+	(void)driver;
+	return 0;
+#endif
 	const unsigned long key = (unsigned long)driver->keeper.key.bytes;
 	const size_t length = strlen(word);
 	FILE *maps = fopen("/proc/self/maps", "re");
@@ -189,6 +291,12 @@ static void run_command(struct driver *driver, char *line)
 		print(json_pack("{s:o}", "status", vault_sets_status(&driver->sets)));
 	else if (strcmp(what, "memory") == 0)
 		print(json_pack("{s:I}", "copies", (json_int_t)copies_of(a, driver)));
+	else if (strcmp(what, "lease") == 0)
+		start_lease(driver, a, b, c, d);
+	else if (strcmp(what, "release") == 0)
+		release(driver, a);
+	else if (strcmp(what, "recover") == 0)
+		recover(driver, a);
 	else if (strcmp(what, "arena") == 0)
 		print(json_pack("{s:I}", "arena", (json_int_t)arena_used_bytes(driver->arena)));
 	else if (strcmp(what, "stop") == 0)
@@ -268,6 +376,8 @@ static int start(struct driver *driver, char **argv, struct mayfly_error *err)
 		r = read_config(driver, argv[1], err);
 	if (r == 0)
 		r = open_store(driver, argv[2], err);
+	if (r == 0)
+		r = state_db_open(argv[2], &driver->state, err);
 	if (r < 0)
 		return r;
 	driver->sets = (struct vault_sets){ .loop = &driver->loop,
@@ -279,6 +389,12 @@ static int start(struct driver *driver, char **argv, struct mayfly_error *err)
 		.on_alarm = on_alarm,
 		.on_changed = on_changed };
 	vault_sets_init(&driver->sets);
+	driver->leases = (struct vault_leases){ .loop = &driver->loop,
+		.state = driver->state,
+		.sets = &driver->sets,
+		.context = driver,
+		.on_ending = on_ending };
+	vault_leases_init(&driver->leases);
 	return vault_sets_apply(&driver->sets, driver->config, err);
 }
 

@@ -121,7 +121,8 @@ static void on_value(struct vault_reader *reader, int status, struct vault_value
 		status = -ESTALE;
 	} else {
 		value->err = *err;
-		(void)error_within(&value->err, "%s/%s", value->set, value->name);
+		if (status != -ENOENT)
+			(void)error_within(&value->err, "%s/%s", value->set, value->name);
 	}
 	known(value, status);
 }

@@ -26,6 +26,7 @@ struct value_fetch {
 	uv_loop_t *loop;
 	int status;
 	struct mayfly_error err;
+	char not_there[500]; /* what the grant's own set has said of a name */
 	value_fetched_function *on_fetched;
 	void *data;
 };
@@ -71,8 +72,9 @@ static int missing(struct value_fetch *fetch, const struct policy_grant *grant,
 
 	if (search->providers[0] == SET_PROVIDER_VAULT)
 		return error_set(&fetch->err, -ENOENT,
-			"grant %s: %s/%s does not exist on its server; see `mayfly show %s/%s`",
-			grant->name, search->names[0], name, search->names[0], name);
+			"grant %s: %s/%s does not exist: %.300s; run `mayfly put %s/%s`",
+			grant->name, search->names[0], name, fetch->not_there, search->names[0],
+			name);
 	if (other)
 		(void)snprintf(hint, sizeof hint, " (%s/%s does)", other, name);
 	return error_set(&fetch->err, -ENOENT,
@@ -128,6 +130,9 @@ static int get_value(struct value_fetch *fetch, const struct plan_file *file,
 			note_used(fetch, file->path, &reference, version);
 		if (r == 0 || r == -ESTALE || r == -EINPROGRESS || r == -ENOKEY || r == -ENODATA)
 			return r;
+		if (r == -ENOENT && i == 0)
+			(void)snprintf(fetch->not_there, sizeof fetch->not_there, "%.499s",
+				fetch->err.text);
 		if (r != -ENOENT)
 			return error_within(&fetch->err, "grant %s", file->grant->name);
 	}

@@ -208,6 +208,13 @@ static void on_login_alarm(void *context, const char *text)
 	backend->on_alarm(backend->context, text);
 }
 
+static void on_new_token(void *context)
+{
+	struct vault_backend *backend = context;
+
+	backend->on_new_token(backend->context, backend->set);
+}
+
 int vault_backend_new(const struct vault_backend_args *args, struct vault_backend **ret_backend,
 	struct mayfly_error *err)
 {
@@ -224,6 +231,7 @@ int vault_backend_new(const struct vault_backend_args *args, struct vault_backen
 	backend->context = args->context;
 	backend->on_alarm = args->on_alarm;
 	backend->on_changed = args->on_changed;
+	backend->on_new_token = args->on_new_token;
 	TAILQ_INIT(&backend->entries);
 	handle_group_init(&backend->handles, on_backend_empty);
 	r = vault_link_init(
@@ -237,6 +245,7 @@ int vault_backend_new(const struct vault_backend_args *args, struct vault_backen
 		&backend->handles);
 	backend->login.context = backend;
 	backend->login.on_alarm = on_login_alarm;
+	backend->login.on_new_token = on_new_token;
 	backend->login.credentials.jobs = &args->cache->jobs;
 	*ret_backend = backend;
 	return 0;

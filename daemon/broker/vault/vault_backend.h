@@ -82,6 +82,7 @@ struct vault_backend {
 	void (*on_alarm)(void *context, const char *text);
 	/* A watched secret has another version. */
 	void (*on_changed)(void *context, const char *set, const char *path, uint32_t version);
+	void (*on_new_token)(void *context, const char *set);
 };
 
 struct vault_backend_args {
@@ -95,6 +96,7 @@ struct vault_backend_args {
 	void *context;
 	void (*on_alarm)(void *context, const char *text);
 	void (*on_changed)(void *context, const char *set, const char *path, uint32_t version);
+	void (*on_new_token)(void *context, const char *set);
 };
 
 int vault_backend_new(const struct vault_backend_args *args, struct vault_backend **ret_backend,

@@ -1,6 +1,6 @@
 #include "daemon/broker/vault/vault_link.h"
 
-#include "daemon/broker/vault/backoff.h"
+#include "daemon/broker/loop/backoff.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "daemon/broker/vault/vault_login.h"
 
-#include "daemon/broker/vault/backoff.h"
+#include "daemon/broker/loop/backoff.h"
 #include "daemon/broker/vault/vault_body.h"
 
 #include <assert.h>
@@ -164,6 +164,8 @@ static void on_logged_in(void *context, const struct vault_answer *answer)
 		login->is_renewable = auth.is_renewable;
 		login->logins++;
 		succeed(login);
+		if (login->logins > 1 && login->on_new_token)
+			login->on_new_token(login->context);
 		return;
 	}
 	explain(text, sizeof text, login,
@@ -398,7 +400,7 @@ void vault_login_stop(struct vault_login *login, void (*on_stopped)(void *contex
 		vault_exchange_cancel(login->exchange);
 	login->exchange = NULL;
 	login->tell.on_passed = on_nothing_to_revoke;
-	if (login->token && is_own(login) &&
+	if (login->token && is_own(login) && login->dependents == 0 &&
 		vault_body_make(login->link->arena, NULL, 0, &body, NULL) == 0 &&
 		send_own(login, "POST", "auth/token/revoke-self", &body, REVOKE_TIMEOUT_MS,
 			on_revoked) == 0) {

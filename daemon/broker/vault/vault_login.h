@@ -36,6 +36,8 @@ struct vault_login {
 	struct deadline tell; /* the waiters, from the loop */
 	void *context;
 	void (*on_alarm)(void *context, const char *text);
+	void (*on_new_token)(void *context); /* after the first: the old one will end */
+	unsigned dependents; /* leases: they end with the token, which is not given back then */
 	void (*on_stopped)(void *context);
 };
 
@@ -56,7 +58,7 @@ void vault_login_forget(struct vault_login *login, struct vault_login_waiter *wa
 void vault_login_check(
 	struct vault_login *login, struct vault_token *token, struct vault_login_waiter *waiter);
 
-/* Gives the token back, and calls ON_STOPPED (never before this returns), at once where there is
+/* Gives the token back unless something depends on it, and calls ON_STOPPED (never before this returns), at once where there is
  * none of ours. Then, or instead: close. */
 void vault_login_stop(struct vault_login *login, void (*on_stopped)(void *context));
 void vault_login_close(struct vault_login *login);

@@ -1,7 +1,7 @@
 /* Reading an entry: a token, the kind of the mount, the request, and what to do when it fails. */
 #include "daemon/broker/vault/vault_backend.h"
 
-#include "daemon/broker/vault/backoff.h"
+#include "daemon/broker/loop/backoff.h"
 #include "proto/cleanup.h"
 
 #include <assert.h>

@@ -35,6 +35,14 @@ static void on_changed(void *context, const char *set, const char *path, uint32_
 		sets->on_changed(sets->context, set, path, version);
 }
 
+static void on_new_token(void *context, const char *set)
+{
+	struct vault_sets *sets = context;
+
+	if (sets->on_new_token)
+		sets->on_new_token(sets->leases, set);
+}
+
 static int begin_set(
 	struct vault_sets *sets, const struct config_set *set, struct mayfly_error *err)
 {
@@ -47,7 +55,8 @@ static int begin_set(
 		.config = set->vault,
 		.context = sets,
 		.on_alarm = on_alarm,
-		.on_changed = on_changed };
+		.on_changed = on_changed,
+		.on_new_token = on_new_token };
 	struct vault_backend *backend;
 	int r;
 

@@ -24,6 +24,9 @@ struct vault_sets {
 	/* A watched secret of SET has another version. PATH is below the set's mount. */
 	void (*on_changed)(void *context, const char *set, const char *path, uint32_t version);
 	void (*on_stopped)(void *context);
+	/* SET has another token: what hangs on the old one ends with it. Of vault_lease.c. */
+	void *leases;
+	void (*on_new_token)(void *leases, const char *set);
 };
 
 /* The members up to store, may_connect, context and the callbacks are set by the caller before. */

@@ -2,7 +2,7 @@
  * secret itself where the token may not, or where versions have no numbers. */
 #include "daemon/broker/vault/vault_backend.h"
 
-#include "daemon/broker/vault/backoff.h"
+#include "daemon/broker/loop/backoff.h"
 
 #include <errno.h>
 #include <sodium.h>

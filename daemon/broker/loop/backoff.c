@@ -1,4 +1,4 @@
-#include "daemon/broker/vault/backoff.h"
+#include "daemon/broker/loop/backoff.h"
 
 /* SHARE, of which RANDOM takes any part. */
 static uint64_t part_of(uint64_t share, uint32_t random)

@@ -1,6 +1,6 @@
 """What Mayfly costs, each figure beside its bare limit, in interleaved runs of the same minutes.
 
-Usage: bench.py [NAME...]   NAME: run mount answer open put memory start; without one, all.
+Usage: bench.py [NAME...]   NAME: run mount answer open put memory vault start; without one, all.
 Prints a line a figure: what was measured, Mayfly's and the bare median with the spread of the middle half, the bar.
 """
 import os
@@ -180,6 +180,17 @@ class Bench:
                           f", between 30 and 100 deliveries; {figures[100] / 1024:.1f} MiB with 100")
         self.engine.remove_containers()
 
+    def vault(self):
+        """A set on a server (tests/vault, in this process): readings by the provider alone, then 200 containers."""
+        sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vault"))
+        os.environ["MAYFLY_PROVIDER_DRIVER"] = str(BUILD / "tests/vault/provider_driver")
+        import vault_bench
+        for line in vault_bench.readings():
+            self.report.line(*line)
+        for line in vault_bench.containers(self.engine, TAG + "-v", 200):
+            self.report.line(*line)
+        self.engine.remove_containers()
+
     def start(self):
         """From exec to ready with 100,000 secrets; mayflyd's own word on its log is the end."""
         count = 100000
@@ -208,7 +219,7 @@ class Bench:
 
 
 def main(names):
-    bench = Bench(names or ["run", "mount", "answer", "open", "put", "memory", "start"])
+    bench = Bench(names or ["run", "mount", "answer", "open", "put", "memory", "vault", "start"])
     try:
         bench.all()
     finally:

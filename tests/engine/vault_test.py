@@ -1,10 +1,12 @@
 """A set of provider vault beside a real engine: delivered, from the cache while the server is sealed, after a restart too."""
+import json
 import pathlib
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vault"))
 import harness  # noqa: E402
+from certificates import Tls  # noqa: E402
 from vault_server import VaultServer  # noqa: E402
 
 READ = {"read", "list"}
@@ -15,21 +17,25 @@ class Vault(harness.EngineCase):
 
     @classmethod
     def make_mayfly(cls):
-        cls.server = VaultServer().__enter__()
+        mayfly = harness.Mayfly([cls.engine], [cls.plugin], cls.build)
+        files = mayfly.root / "files"
+        files.mkdir()
+        tls = Tls(files)
+        harness.os.chmod(tls.ca, 0o444)
+        cls.server = VaultServer(tls=tls.server_context("server")).__enter__()
         cls.addClassCleanup(cls.server.__exit__)
         state = cls.state = cls.server.state
         state.policies["app"] = {"kv/data/shop/*": READ, "kv/metadata/shop/*": READ}
         state.mount("kv")
-        mayfly = harness.Mayfly([cls.engine], [cls.plugin], cls.build)
-        files = mayfly.root / "files"
-        files.mkdir()
         for name, text in (("role-id", state.role("app")), ("secret-id", state.secret_id("app"))):
             (files / name).write_text(text + "\n")
             (files / name).chmod(0o400)
             harness.os.chown(files / name, harness.USER, harness.USER)
         mayfly.config["sets"]["prod"] = {
             "provider": "vault", "inherits": ["common"],
-            "vault": {"address": cls.server.address, "mount": "kv", "prefix": "shop/", "refresh": "1s",
+            # By name: the resolver works inside of the sandbox, for one that is there and one that is not.
+            "vault": {"address": f"https://localhost:{cls.server.port}", "ca_file": tls.ca,
+                      "more_addresses": [f"https://no-such-host.invalid:{cls.server.port}"], "mount": "kv", "prefix": "shop/", "refresh": "1s",
                       "auth": {"method": "approle", "role_id_file": str(files / "role-id"),
                                "secret_id_file": str(files / "secret-id")}}}
         mayfly.write_config()
@@ -103,7 +109,7 @@ class Vault(harness.EngineCase):
     def test_what_is_missing_or_denied_says_so(self):
         self.mayfly.policy(harness.grant("none", {"container.name": "none*"}, "nothing"))
         result, _ = self.start("none1", check=False)
-        self.assertIn("prod/nothing does not exist: http://127.0.0.1", result.stderr)
+        self.assertIn("prod/nothing does not exist: https://localhost", result.stderr)
         self.assertIn("has no secret at kv/shop/nothing; run `mayfly put prod/nothing`", result.stderr)
         del self.state.policies["app"]["kv/data/shop/*"]
         try:
@@ -116,7 +122,18 @@ class Vault(harness.EngineCase):
 
     def test_the_broker_may_connect_to_that_port_only(self):
         pid = self.mayfly.child("mayfly-broker")
-        self.assertIn(str(self.server.port), pathlib.Path(f"/proc/{pid}/cmdline").read_text())
+        self.assertIn(f"--connect\0{self.server.port}\0", pathlib.Path(f"/proc/{pid}/cmdline").read_text())
+        # Another port in the configuration is not reached before a restart, and that is said.
+        config = json.loads(json.dumps(self.mayfly.config))
+        self.mayfly.config["sets"]["prod"]["vault"]["address"] = "https://localhost:1"
+        self.addCleanup(self.reconfigure, config)
+        self.reconfigure(self.mayfly.config)
+        self.assertEqual(["sets"], json.loads(self.reloaded)["restart_needed"])
+
+    def reconfigure(self, config):
+        self.mayfly.config = config
+        self.mayfly.write_config()
+        self.reloaded = self.mayfly.mayfly("policy", "reload", "--json").stdout
 
     def test_put_and_generate_write_through_when_the_token_may(self):
         result = self.mayfly.mayfly("put", "prod/neu", "--exact", input="x", check=False)

@@ -4,6 +4,7 @@
  *	begin | status | exit | stop
  *	read TAG SET NAME LIMIT_MS	watch SET NAME		unwatch SET NAME
  *	lease TAG SET PATH HOLDER	release TAG		recover HOLDER (that is still there)
+ *	bench SET NAME COUNT fresh|asked: reads one after the other, from memory or each from the server
  *	outdate SET NAME		memory WORD (is WORD anywhere in our memory outside the arena?) */
 #include "daemon/broker/https/wiping_memory.h"
 #include "daemon/broker/vault/vault_lease.h"
@@ -115,6 +116,79 @@ static void start_read(struct driver *driver, const char *tag, const char *set, 
 	}
 	vault_read((struct vault_backend *)(uintptr_t)reading->backend, reading->target.name,
 		reading->target.version, limit_ms, &reading->reader);
+}
+
+/* ---- How long a reading takes. ---- */
+
+struct bench {
+	struct vault_reader reader;
+	struct driver *driver;
+	struct vault_backend *backend;
+	struct secret_selector target;
+	bool is_asked;
+	uint64_t started_ns, first_ns;
+	size_t count, done;
+	uint32_t *times_us;
+};
+
+static int by_size(const void *a, const void *b)
+{
+	const uint32_t one = *(const uint32_t *)a, two = *(const uint32_t *)b;
+
+	return (one > two) - (one < two);
+}
+
+static void bench_next(struct bench *bench)
+{
+	if (bench->is_asked)
+		vault_backend_outdate(bench->backend, bench->target.name);
+	bench->started_ns = uv_hrtime();
+	vault_read(bench->backend, bench->target.name, 0, 4500, &bench->reader);
+}
+
+static void on_bench_value(struct vault_reader *reader, int status, struct vault_value *value,
+	bool is_stale, const struct mayfly_error *err)
+{
+	struct bench *bench = container_of(reader, struct bench, reader);
+	AUTO_SECRET map = { 0 }, picked = { 0 };
+	struct mayfly_error error;
+
+	(void)is_stale;
+	(void)err;
+	if (status == 0 && held_value_open(&bench->driver->keeper, &value->map, &map, &error) == 0)
+		status = vault_pick((struct json_slice){ (const char *)map.bytes, map.length },
+			bench->target.field, "value", bench->driver->arena, &picked, &error);
+	if (status == 0)
+		bench->times_us[bench->done++] =
+			(uint32_t)((uv_hrtime() - bench->started_ns) / 1000);
+	if (status == 0 && bench->done < bench->count) {
+		bench_next(bench);
+		return;
+	}
+	qsort(bench->times_us, bench->done, sizeof bench->times_us[0], by_size);
+	print(json_pack("{s:I, s:I, s:I, s:f}", "bench", (json_int_t)bench->done, "p50_us",
+		(json_int_t)bench->times_us[bench->done / 2], "p99_us",
+		(json_int_t)bench->times_us[bench->done * 99 / 100], "per_s",
+		(double)bench->done * 1e9 / (double)(uv_hrtime() - bench->first_ns)));
+	free(bench->times_us);
+	free(bench);
+}
+
+static void start_bench(
+	struct driver *driver, const char *set, const char *name, size_t count, bool is_asked)
+{
+	struct bench *bench = calloc(1, sizeof *bench);
+	struct mayfly_error err;
+
+	bench->driver = driver;
+	bench->backend = vault_sets_find(&driver->sets, set);
+	bench->count = count;
+	bench->is_asked = is_asked;
+	bench->times_us = calloc(count + 1, sizeof bench->times_us[0]);
+	bench->reader.on_value = on_bench_value;
+	bench->first_ns = uv_hrtime();
+	if (vault_backend_target(bench->backend, name, &bench->target, &err) == 0)
+		bench_next(bench);
 }
 
 /* ---- Leases. ---- */
@@ -291,6 +365,8 @@ static void run_command(struct driver *driver, char *line)
 		print(json_pack("{s:o}", "status", vault_sets_status(&driver->sets)));
 	else if (strcmp(what, "memory") == 0)
 		print(json_pack("{s:I}", "copies", (json_int_t)copies_of(a, driver)));
+	else if (strcmp(what, "bench") == 0)
+		start_bench(driver, a, b, (size_t)atoi(c), strcmp(d, "asked") == 0);
 	else if (strcmp(what, "lease") == 0)
 		start_lease(driver, a, b, c, d);
 	else if (strcmp(what, "release") == 0)

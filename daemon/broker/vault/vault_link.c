@@ -31,7 +31,7 @@ struct vault_exchange {
 	struct https_call *call;
 	void *context;
 	void (*on_answer)(void *context, const struct vault_answer *answer);
-	struct vault_answer last; /* of an address that failed; no document */
+	struct vault_answer last; /* of the first address that failed; no document */
 };
 
 struct vault_token *vault_token_ref(struct vault_token *token)
@@ -200,8 +200,11 @@ static void on_call_done(void *context, struct https_answer *from)
 		finish(exchange, &answer);
 		return;
 	}
-	exchange->last = answer;
-	exchange->last.document = (struct json_slice){ 0 };
+	/* What the first one says is told if the others do no better. */
+	if (exchange->last.outcome == VAULT_INVALID || exchange->is_redirected) {
+		exchange->last = answer;
+		exchange->last.document = (struct json_slice){ 0 };
+	}
 	try_next(exchange);
 }
 

@@ -99,10 +99,10 @@ class Leases(VaultCase):
         self.assertEqual({user}, self.state.users)
 
     def test_another_token_means_other_credentials_before_the_old_one_ends(self):
-        self.state.roles["app"].update(ttl=3, max_ttl=5)
+        self.state.roles["app"].update(ttl=6, max_ttl=10)
         driver = self.drive()
         user = self.lease(driver, "a")["map"]["username"]
-        driver.expect("ending", "a", 8)
+        driver.expect("ending", "a", 14)
         self.assertIn(user, self.state.users)
 
     def test_nothing_secret_is_in_the_row(self):

@@ -6,6 +6,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vault"))
 import harness  # noqa: E402
+import hunt  # noqa: E402
 from certificates import Tls  # noqa: E402
 from vault_server import VaultServer  # noqa: E402
 
@@ -27,7 +28,8 @@ class Vault(harness.EngineCase):
         state = cls.state = cls.server.state
         state.policies["app"] = {"kv/data/shop/*": READ, "kv/metadata/shop/*": READ}
         state.mount("kv")
-        for name, text in (("role-id", state.role("app")), ("secret-id", state.secret_id("app"))):
+        cls.secret_id = hunt.marker() + hunt.marker()
+        for name, text in (("role-id", state.role("app")), ("secret-id", state.secret_id("app", ident=cls.secret_id))):
             (files / name).write_text(text + "\n")
             (files / name).chmod(0o400)
             harness.os.chown(files / name, harness.USER, harness.USER)
@@ -158,6 +160,38 @@ class Vault(harness.EngineCase):
             self.state.policies["app"]["kv/data/shop/*"] = READ
         result = self.mayfly.mayfly("show", "prod/neu", check=False)
         self.assertIn("look there, at kv/shop/neu", result.stderr)
+
+    def test_nothing_of_a_value_a_credential_or_a_token_is_left_where_it_does_not_belong(self):
+        value, written = hunt.marker() + hunt.marker(), hunt.marker() + hunt.marker()
+        self.state.kv_put("kv", "shop/db", {"user": "app", "password": value})
+        self.state.policies["app"]["kv/data/shop/*"] = {"read", "create", "update"}
+        try:
+            time.sleep(1.1)
+            self.start("web1")
+            self.assert_delivered("web1", value)
+            self.mayfly.put("prod/written", written)
+            self.state.sealed = True
+            time.sleep(1.1)
+            self.start("web2")
+            self.assert_delivered("web2", value)
+        finally:
+            self.state.policies["app"]["kv/data/shop/*"] = READ
+            self.state.sealed = False
+        everywhere = hunt.Hunt({"value": value.encode(), "written": written.encode(), "secret_id": self.secret_id.encode()})
+        tokens = hunt.Hunt({f"token {i}": t.encode() for i, t in enumerate(self.state.tokens)})
+        leave_out = [str(self.mayfly.root / "files"), str(self.engine.exec_root / "netns")]
+        for values in (everywhere, tokens):
+            for directory in (self.mayfly.root, self.engine.directory, pathlib.Path("/dev/shm")):
+                self.assertEqual(set(), values.below(directory, leave_out=leave_out)[0])
+            self.assertEqual(set(), values.in_commands())
+        for pid in harness.processes_below(self.mayfly.process.pid):
+            found, read = everywhere.in_memory(pid)
+            self.assertGreater(read, 50000)
+            self.assertEqual(set(), found)
+        # The token itself is used until it ends: in the arena, one page.
+        found, _ = tokens.in_memory(self.mayfly.child("mayfly-broker"))
+        self.assertLessEqual(len(found), 2 * len(tokens.patterns), found)
+        self.assertTrue(all("[heap]" not in place for place in found), found)
 
     def test_a_clean_stop_gives_the_token_back(self):
         self.start("web1")

@@ -1,6 +1,8 @@
 """A set of provider vault beside a real engine: delivered, from the cache while the server is sealed, after a restart too."""
 import json
+import os
 import pathlib
+import socket
 import sys
 import time
 
@@ -11,6 +13,7 @@ from certificates import Tls  # noqa: E402
 from vault_server import VaultServer  # noqa: E402
 
 READ = {"read", "list"}
+INJECT = os.environ.get("MAYFLY_INJECT_CALL", "inject_call")
 
 
 class Vault(harness.EngineCase):
@@ -131,6 +134,29 @@ class Vault(harness.EngineCase):
         self.addCleanup(self.reconfigure, config)
         self.reconfigure(self.mayfly.config)
         self.assertEqual(["sets"], json.loads(self.reloaded)["restart_needed"])
+
+    def inject(self, *call):
+        result = harness.run(INJECT, self.mayfly.child("mayfly-broker"), *call, check=False)
+        harness.need(result.returncode != 77, result.stdout.strip())
+        return result.stdout.split()
+
+    def test_a_broker_that_is_taken_over_reaches_the_listed_port_and_nothing_else(self):
+        self.start("web1")
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            self.assertEqual(["refused", "EAFNOSUPPORT"], self.inject("socket", int(socket.AF_UNIX)))
+            outcome, number = self.inject("socket", int(socket.AF_INET))
+            self.assertEqual("ok", outcome)
+            # The control: the port that it may connect to.
+            self.assertIn(self.inject("connect", f"{number}:{other.getsockname()[1]}"), [["refused", "EACCES"]])
+            self.assertIn(self.inject("connect", f"{number}:{self.server.port}"), [["ok", "0"], ["refused", "EINPROGRESS"]])
+            self.inject("close", number)
+        before = self.mayfly.child("mayfly-broker")
+        self.assertEqual(["killed", "SYS"], self.inject("socket", int(socket.AF_PACKET)))
+        harness.wait_for(lambda: self.mayfly.child("mayfly-broker") not in (None, before), "another broker is there")
+        self.mayfly.wait_ready()
+        self.assertEqual(["killed", "SYS"], self.inject("execute", "/bin/true"))
+        self.mayfly.wait_ready()
+        self.assert_delivered("web1")
 
     def reconfigure(self, config):
         self.mayfly.config = config

@@ -368,3 +368,10 @@ const struct config_set *config_set_find(const struct config *config, const char
 			return &config->sets[i];
 	return NULL;
 }
+
+const struct config_vault *config_set_of_server(const struct config *config, const char *name)
+{
+	const struct config_set *set = config_set_find(config, name);
+
+	return set ? set->vault : NULL;
+}

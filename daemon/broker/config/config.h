@@ -52,5 +52,6 @@ int config_parse(const char *file, const char *text, size_t length, struct confi
 
 void config_free(struct config *config);
 
-/* NULL when there is no such set. */
+/* NULL when there is no such set; the first one, also when it is none of provider `vault`. */
+const struct config_vault *config_set_of_server(const struct config *config, const char *name);
 const struct config_set *config_set_find(const struct config *config, const char *name);

@@ -145,29 +145,12 @@ static void run_nothing(struct operator_job *job)
 	(void)job;
 }
 
-/* What Mayfly does not do on a server: says where to do it. */
-static bool is_of_store(struct operator_job *job)
-{
-	struct vault_backend *backend = backend_of(job);
-	struct secret_selector target;
-
-	if (!backend)
-		return true;
-	if (vault_backend_target(backend, job->reference.name, &target, NULL) < 0)
-		target.name[0] = '\0';
-	job_fail(job, OPERATOR_ERROR("Invalid"),
-		"set %s is on %s: look there, at %s/%s; from here it can be `put` and `generate`d",
-		job->reference.set, backend->config->addresses[0], backend->config->mount,
-		target.name);
-	return false;
-}
-
 /* Methods that only need the reference, and RUN. ACTION NULL: nothing is recorded. */
 static void start_with_reference(
 	struct operator_job *job, const char *action, void (*run)(struct operator_job *))
 {
 	job->run = run;
-	if (!job_reference(job) || !is_of_store(job)) {
+	if (!job_reference(job) || !job_is_of_store(job, job->reference.set)) {
 		job_finish(job);
 		return;
 	}
@@ -200,7 +183,7 @@ void on_put(struct operator_job *job)
 		return;
 	}
 	job->record = job_secret_record(job, "put");
-	if (backend_of(job)) {
+	if (config_set_of_server(job->broker->config, job->reference.set)) {
 		job->run = run_nothing;
 		job->done = write_through;
 	}
@@ -262,7 +245,7 @@ void on_generate(struct operator_job *job)
 		job_finish(job);
 		return;
 	}
-	if (backend_of(job)) {
+	if (config_set_of_server(job->broker->config, job->reference.set)) {
 		job->run = run_generate_only;
 		job->done = write_through;
 	}
@@ -343,7 +326,7 @@ void on_list(struct operator_job *job)
 	if (!sets) {
 		job_fail(job, OPERATOR_ERROR("Failed"), "out of memory");
 		job_finish(job);
-	} else if (set && !job_knows_set(job, set)) {
+	} else if (set && (!job_knows_set(job, set) || !job_is_of_store(job, set))) {
 		job_finish(job);
 	} else {
 		if (set) {
@@ -434,7 +417,7 @@ void on_show(struct operator_job *job)
 	if (!search) {
 		job_fail(job, OPERATOR_ERROR("Failed"), "out of memory");
 		job_finish(job);
-	} else if (job_reference(job) && is_of_store(job) &&
+	} else if (job_reference(job) && job_is_of_store(job, job->reference.set) &&
 		   set_search_make(job->broker->config, job->reference.set, search) == 0) {
 		job_start(job);
 	} else {

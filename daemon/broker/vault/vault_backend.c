@@ -233,6 +233,7 @@ int vault_backend_new(const struct vault_backend_args *args, struct vault_backen
 	backend->on_changed = args->on_changed;
 	backend->on_new_token = args->on_new_token;
 	TAILQ_INIT(&backend->entries);
+	TAILQ_INIT(&backend->writes);
 	handle_group_init(&backend->handles, on_backend_empty);
 	r = vault_link_init(
 		&backend->link, args->loop, &backend->handles, args->arena, args->config, err);
@@ -258,6 +259,7 @@ void vault_backend_close(struct vault_backend *backend)
 	if (!handle_group_end(&backend->handles))
 		return;
 	backend->is_closed = true;
+	vault_writes_end(backend);
 	while ((entry = TAILQ_FIRST(&backend->entries)))
 		entry_end(entry);
 	vault_login_close(&backend->login);

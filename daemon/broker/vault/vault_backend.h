@@ -16,6 +16,7 @@
 
 struct vault_backend;
 struct vault_entry;
+struct vault_write;
 
 struct vault_reader {
 	TAILQ_ENTRY(vault_reader) entry;
@@ -76,6 +77,7 @@ struct vault_backend {
 	struct vault_exchange *mount; /* is being asked */
 	struct vault_entries entries;
 	size_t entries_count;
+	TAILQ_HEAD(, vault_write) writes;
 	bool is_closed;
 	uint64_t served_stale; /* values given without a server's word, since the start */
 	void *context;
@@ -128,6 +130,8 @@ struct vault_entry *vault_entry_find(
 void vault_entry_take_value(struct vault_entry *entry, struct vault_value *value);
 void vault_entry_drop_value(struct vault_entry *entry);
 void vault_entry_init_reading(struct vault_entry *entry);
+/* Of vault_write.c: who writes is told that it cannot be. */
+void vault_writes_end(struct vault_backend *backend);
 void vault_entry_end_reading(struct vault_entry *entry);
 void vault_entry_init_watching(struct vault_entry *entry);
 void vault_entry_end_watching(struct vault_entry *entry);

@@ -12,6 +12,7 @@
 static void done(struct vault_write *write, int status, enum put_outcome outcome,
 	const struct mayfly_error *err)
 {
+	TAILQ_REMOVE(&write->backend->writes, write, entry);
 	write->on_written(write->context, status, outcome, write->version, err);
 }
 
@@ -192,8 +193,24 @@ int vault_write_start(struct vault_write *write, struct vault_backend *backend, 
 		return error_set(err, -EINVAL,
 			"'%s' is a field or a version on the server: change it there", name);
 	write->backend = backend;
+	TAILQ_INSERT_TAIL(&backend->writes, write, entry);
 	write->reader.on_value = on_value;
 	vault_backend_outdate(backend, write->target.name);
 	vault_read(backend, write->target.name, 0, WRITE_LIMIT_MS, &write->reader);
 	return 0;
+}
+
+void vault_writes_end(struct vault_backend *backend)
+{
+	struct vault_write *write;
+
+	while ((write = TAILQ_FIRST(&backend->writes))) {
+		vault_reader_forget(&write->reader);
+		vault_login_forget(&backend->login, &write->login);
+		if (write->exchange)
+			vault_exchange_cancel(write->exchange);
+		write->exchange = NULL;
+		refuse(write, -ECANCELED,
+			"its set has just been configured anew; it may have been written or not");
+	}
 }

@@ -5,6 +5,7 @@
 #include "daemon/broker/vault/vault_backend.h"
 
 struct vault_write {
+	TAILQ_ENTRY(vault_write) entry;
 	struct vault_reader reader;
 	struct vault_login_waiter login;
 	struct vault_exchange *exchange;

@@ -79,6 +79,8 @@ class Vault(harness.EngineCase):
         self.assertEqual(("prod", "connected", 2), (backend["set"], backend["state"], backend["kv_version"]))
         steps = self.mayfly.explain("web1")["steps"]
         self.assertTrue(any("fetched and held sealed" in step["evidence"] for step in steps))
+        server = next(step["evidence"] for step in steps if step["step"] == "server")
+        self.assertRegex(server, r"^https://localhost:\d+: kv/shop/\w+ version \d+, kv/shop/\w+ version \d+$")
 
     def test_the_version_before_and_a_pinned_one_are_files_too(self):
         self.state.kv_put("kv", "shop/two", {"value": "alt"})

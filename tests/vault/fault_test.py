@@ -147,6 +147,21 @@ class Faults(VaultCase):
         time.sleep(5.1)  # times in the store are whole seconds
         self.assert_refused(EHOSTDOWN, again.read("db#password", 500), "nothing is cached")
 
+    def test_after_a_boot_a_server_that_hangs_is_not_waited_for_when_the_value_is_known(self):
+        driver = self.drive()
+        driver.read("db#password")
+        driver.stop()
+        self.server.fault("hang")
+        again = self.drive(state=driver.state)
+        answer = again.read("db#password", 28000)
+        self.assert_value("geheim-1", answer)
+        self.assertLess(answer["ms"], 7000)
+        tag = again.start_read("key", 28000)
+        time.sleep(2)
+        self.server.heal()
+        # What is not known is waited for.
+        self.assert_value("only-one", again.expect("tag", tag, 30))
+
     def test_without_a_cache_nothing_survives_a_restart_and_no_ciphertext_is_written(self):
         driver = self.drive(cache="off")
         self.assert_value("geheim-1", driver.read("db#password"))

@@ -183,6 +183,43 @@ size_t remote_values_stale(const struct remote_values *values)
 	return count;
 }
 
+static bool is_described_before(
+	const struct remote_values *values, const struct remote_value *value)
+{
+	const struct remote_value *other = values->first;
+
+	while (other != value && (!other->value || strcmp(other->set, value->set) != 0 ||
+					 strcmp(other->target.name, value->target.name) != 0 ||
+					 other->value->version != value->value->version))
+		other = other->next;
+	return other != value;
+}
+
+void remote_values_describe(const struct remote_values *values, char *buffer, size_t size)
+{
+	const char *set = NULL;
+	size_t length = 0;
+
+	buffer[0] = '\0';
+	for (const struct remote_value *value = values->first; value && length < size;
+		value = value->next) {
+		const struct vault_backend *backend = vault_sets_find(values->vaults, value->set);
+
+		if (!value->value || !backend || is_described_before(values, value))
+			continue;
+		if (!set || strcmp(set, value->set) != 0)
+			length += (size_t)snprintf(buffer + length, size - length,
+				"%s%s: ", set ? "; " : "", backend->config->addresses[0]);
+		else
+			length += (size_t)snprintf(buffer + length, size - length, ", ");
+		set = value->set;
+		if (length < size)
+			length += (size_t)snprintf(buffer + length, size - length,
+				value->value->version ? "%s/%s version %u" : "%s/%s",
+				backend->config->mount, value->target.name, value->value->version);
+	}
+}
+
 void remote_values_done(struct remote_values *values)
 {
 	struct remote_value *value;

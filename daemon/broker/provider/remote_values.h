@@ -32,5 +32,9 @@ bool remote_values_read(struct remote_values *values, uint32_t limit_ms);
 /* How many of the values come from the cache, for the record. */
 size_t remote_values_stale(const struct remote_values *values);
 
+/* Where they come from, for `explain`: "https://vault:8200: kv/shop/db version 2, ..."; "" when there
+ * are none. */
+void remote_values_describe(const struct remote_values *values, char *buffer, size_t size);
+
 /* Loop. No call follows; the empty value is fine and is what it leaves behind. */
 void remote_values_done(struct remote_values *values);

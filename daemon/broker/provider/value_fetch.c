@@ -318,6 +318,7 @@ static void run(struct work_item *work)
 static void finish(struct value_fetch *fetch)
 {
 	fetch->fetched.stale = remote_values_stale(&fetch->remote);
+	remote_values_describe(&fetch->remote, fetch->fetched.from, sizeof fetch->fetched.from);
 	fetch->on_fetched(fetch->data, fetch->status, &fetch->fetched, &fetch->err);
 	fetch_free(fetch);
 }

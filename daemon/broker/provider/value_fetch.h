@@ -26,6 +26,7 @@ struct fetched {
 	size_t files_count;
 	struct used_secrets *used; /* owned */
 	size_t stale;		   /* values that no server has confirmed just now */
+	char from[400];		   /* which servers and paths, for `explain`; "": none */
 };
 
 void fetched_done(struct fetched *fetched);

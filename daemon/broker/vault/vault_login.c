@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOGIN_TIMEOUT_MS  10000
+#define LOGIN_TIMEOUT_MS  5000
 #define REVOKE_TIMEOUT_MS 300
 #define PATH(...)	  ((const char *const[]){ __VA_ARGS__, NULL })
 #define NEVER		  UINT64_MAX

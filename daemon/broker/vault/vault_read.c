@@ -13,6 +13,9 @@
 #include <time.h>
 
 #define CHECKS_MAX 2 /* of tokens in one reading */
+#define TRY_LIMIT_MS \
+	4500 /* after a boot there is more time than that; not for a server that hangs
+			     when the value is known */
 
 static void want_token(struct vault_entry *entry);
 
@@ -293,10 +296,11 @@ static int ask(struct vault_entry *entry, const char *method, const char *path,
 	void (*on_answered)(void *, const struct vault_answer *))
 {
 	const uint64_t now = uv_now(entry->backend->loop);
+	const uint64_t left_ms = entry->ends_ms > now ? entry->ends_ms - now : 1;
 	const struct vault_request request = { .method = method,
 		.path = path,
 		.token = entry->token,
-		.timeout_ms = entry->ends_ms > now ? (uint32_t)(entry->ends_ms - now) : 1,
+		.timeout_ms = (uint32_t)(left_ms < TRY_LIMIT_MS ? left_ms : TRY_LIMIT_MS),
 		.context = context,
 		.on_answer = on_answered };
 

@@ -114,6 +114,7 @@ static void note_failure(
 	struct vault_link *link, struct vault_address *address, const struct vault_answer *answer)
 {
 	(void)snprintf(address->problem, sizeof address->problem, "%s", answer->text);
+	address->error = answer->error;
 	if (is_broken(address) && !address->is_tried)
 		/* It was under way when the others failed: one step with them. */
 		return;
@@ -251,14 +252,13 @@ static int call_address(struct vault_exchange *exchange, uint32_t left_ms, struc
 
 static void give_up(struct vault_exchange *exchange)
 {
-	struct vault_link *link = exchange->link;
+	const struct vault_address *first = &exchange->link->addresses[0];
 	struct vault_answer answer = exchange->last;
 
-	if (answer.outcome == VAULT_INVALID) {
-		/* Nobody was asked: every breaker is open. What the first one said last. */
-		const struct vault_address *first = &link->addresses[0];
-
+	/* The first one was left alone, or all were: what it said last is why it goes wrong. */
+	if (answer.outcome == VAULT_INVALID || (first->failures > 0 && !(exchange->tried & 1u))) {
 		answer.outcome = VAULT_UNAVAILABLE;
+		answer.error = first->error;
 		(void)snprintf(answer.text, sizeof answer.text, "%s", first->problem);
 	}
 	finish(exchange, &answer);

@@ -33,6 +33,7 @@ struct vault_address {
 	uint64_t paused_until_ms; /* of uv_now(); 0: not */
 	bool is_tried;		  /* an exchange is under way after a failure */
 	int64_t answered_unix_s;  /* 0: never */
+	int error;		  /* of the same, a negative errno or 0 */
 	char problem[256];	  /* of the last failure, "" when it answers */
 };
 

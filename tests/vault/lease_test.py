@@ -7,7 +7,7 @@ from driver import VaultCase
 class Leases(VaultCase):
     def setUp(self):
         super().setUp()
-        self.state.databases.update(ro=(3, 3600), short=(3, 5), long=(600, 3600))
+        self.state.databases.update(ro=(3, 3600), short=(6, 10), long=(600, 3600))
 
     def lease(self, driver, tag, path="database/creds/long", holder="h1"):
         driver.say("lease", tag, "prod", path, holder)
@@ -34,7 +34,7 @@ class Leases(VaultCase):
     def test_near_its_maximum_the_holder_is_told_once_while_it_still_works(self):
         driver = self.drive()
         first = self.lease(driver, "a", "database/creds/short")["map"]["username"]
-        driver.expect("ending", "a", 6)
+        driver.expect("ending", "a", 14)
         self.assertIn(first, self.state.users)
         second = self.lease(driver, "b", "database/creds/short")["map"]["username"]
         driver.say("release a")

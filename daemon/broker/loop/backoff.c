@@ -19,7 +19,9 @@ uint64_t backoff_ms(unsigned failures, uint64_t cap_ms, uint32_t random)
 
 uint64_t renew_after_ms(uint64_t life_ms, uint32_t random)
 {
-	return life_ms / 3 * 2 - part_of(life_ms / 10, random);
+	const uint64_t after_ms = life_ms / 3 * 2 - part_of(life_ms / 10, random);
+
+	return after_ms < BACKOFF_BASE_MS ? BACKOFF_BASE_MS : after_ms;
 }
 
 uint64_t around_ms(uint64_t interval_ms, uint32_t random)

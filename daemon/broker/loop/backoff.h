@@ -12,7 +12,8 @@
  * quarter more, as RANDOM says. Never less than the step itself. */
 uint64_t backoff_ms(unsigned failures, uint64_t cap_ms, uint32_t random);
 
-/* When to renew what lives LIFE_MS: after two thirds of it, less up to a tenth of it. */
+/* When to renew what lives LIFE_MS: after two thirds of it, less up to a tenth of it, and never
+ * before the base: what lives shorter than that is not kept alive in a loop. */
 uint64_t renew_after_ms(uint64_t life_ms, uint32_t random);
 
 /* INTERVAL_MS, a tenth more or less. */

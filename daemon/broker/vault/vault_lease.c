@@ -202,8 +202,9 @@ static void on_renewed(void *context, const struct vault_answer *answer)
 		if (lease->full_life_s == 0)
 			lease->full_life_s = life_s;
 		schedule(lease);
-		/* Capped: near its maximum it is renewed by less each time. */
-		if (life_s < lease->full_life_s / 2)
+		/* Capped: near its maximum it is renewed by less each time. The first time that it
+		 * is leaves the holder most of a life to get another. */
+		if (life_s * UINT64_C(10) < lease->full_life_s * UINT64_C(9))
 			ending(lease);
 	} else if (vault_outcome_is_transient(answer->outcome) && time(NULL) < lease->ends_unix_s) {
 		wait_a_while(lease, BACKOFF_ADDRESS_CAP_MS);

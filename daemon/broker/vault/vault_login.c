@@ -282,7 +282,7 @@ static void on_renewed(void *context, const struct vault_answer *answer)
 	if (vault_answer_auth(answer, &auth)) {
 		/* Near its end a token is renewed by less each time: another one, while this one
 		 * still serves. */
-		if (auth.lease_s < login->full_life_s / 2) {
+		if (auth.lease_s * UINT64_C(10) < login->full_life_s * UINT64_C(9)) {
 			start_login(login);
 			return;
 		}

@@ -153,7 +153,8 @@ START_TEST(a_token_is_renewed_at_two_thirds_of_its_life_or_a_little_before)
 		ck_assert_uint_le(after_ms, 2400000);
 		ck_assert_uint_ge(after_ms, 2040000);
 	}
-	ck_assert_uint_gt(renew_after_ms(1000, 1000), 0);
+	ck_assert_uint_eq(renew_after_ms(1000, 1000), BACKOFF_BASE_MS);
+	ck_assert_uint_eq(renew_after_ms(0, 0), BACKOFF_BASE_MS);
 }
 END_TEST
 

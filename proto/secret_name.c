@@ -1,6 +1,7 @@
 #include "proto/secret_name.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_lower(char c)
@@ -72,6 +73,68 @@ static int segmented_check(const char *text, const char *what, struct mayfly_err
 int secret_name_check(const char *name, struct mayfly_error *err)
 {
 	return segmented_check(name, "name of a secret", err);
+}
+
+/* The digits at the end of TEXT, behind '@', as a number; 0 when they are none. */
+static uint32_t version_of(const char *digits)
+{
+	char *end;
+	const unsigned long number = strtoul(digits, &end, 10);
+
+	return is_digit(digits[0]) && digits[0] != '0' && *end == '\0' && number < UINT32_MAX - 1
+		       ? (uint32_t)number
+		       : 0;
+}
+
+static bool is_field(const char *text)
+{
+	const size_t length = strlen(text);
+
+	if (length < 1 || length > MAYFLY_FIELD_MAX)
+		return false;
+	for (const char *c = text; *c; c++)
+		if (!is_alphanumeric(*c) && !strchr("._-", *c))
+			return false;
+	return true;
+}
+
+int secret_selector_parse(
+	const char *text, struct secret_selector *ret_selector, struct mayfly_error *err)
+{
+	struct secret_selector selector = { 0 };
+	char rest[MAYFLY_REFERENCE_MAX + 1] = "", shown[80], *at, *hash;
+	const size_t length = strlen(text);
+	int r;
+
+	if (length <= MAYFLY_REFERENCE_MAX)
+		memcpy(rest, text, length);
+	at = strrchr(rest, '@');
+	if (at) {
+		*at = '\0';
+		selector.version = version_of(at + 1);
+	}
+	hash = strchr(rest, '#');
+	if (hash)
+		*hash = '\0';
+	if ((at && selector.version == 0) || (hash && !is_field(hash + 1)))
+		return error_set(err, -EINVAL,
+			"'%s' is no secret: NAME, NAME#FIELD, NAME@VERSION or NAME#FIELD@VERSION",
+			error_quote(shown, sizeof shown, text, length));
+	r = secret_name_check(length > MAYFLY_REFERENCE_MAX ? text : rest, err);
+	if (r < 0)
+		return r;
+	memcpy(selector.name, rest, strlen(rest) + 1);
+	if (hash)
+		memcpy(selector.field, hash + 1, strlen(hash + 1) + 1);
+	*ret_selector = selector;
+	return 0;
+}
+
+int secret_selector_check(const char *text, struct mayfly_error *err)
+{
+	struct secret_selector selector;
+
+	return secret_selector_parse(text, &selector, err);
 }
 
 int file_path_check(const char *path, struct mayfly_error *err)

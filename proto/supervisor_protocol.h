@@ -66,6 +66,8 @@ struct control_record {
  * standard output. Strings are checked by the supervisor again, character by character. */
 #define LAUNCH_PLAN_MAGIC 0x6d66706cu
 
+#define LAUNCH_PLAN_PORTS_MAX 16
+
 struct launch_plan_engine {
 	char name[64];
 	char plugin_name[64];
@@ -78,6 +80,8 @@ struct launch_plan {
 	uid_t uid;
 	gid_t gid;
 	gid_t operator_gid; /* (gid_t)-1: root only */
+	/* where the broker may connect to, for sets of provider `vault`; the first zero ends them */
+	uint16_t ports[LAUNCH_PLAN_PORTS_MAX];
 	uint32_t engine_count;
 	struct launch_plan_engine engines[MAYFLY_ENGINES_MAX];
 };

@@ -1,7 +1,7 @@
 /* mayfly-broker: started by mayflyd with the descriptors that proto/supervisor_protocol.h lists.
  *   --plan --root DIR    reads the configuration for the supervisor (plan_mode.h)
  *   --check --root DIR   checks configuration and policy, starts nothing
- *   --root DIR --engine NAME ... --groups N [--denied N]    serves
+ *   --root DIR --engine NAME ... --groups N [--denied N] [--connect PORTS]    serves
  * Order of a start: harden, read configuration, lock memory, open what must be open, drop, sandbox;
  * only then the first byte of input. */
 #include "daemon/broker/broker_start.h"
@@ -15,6 +15,22 @@
 
 enum mode { MODE_SERVE = 0, MODE_PLAN, MODE_CHECK };
 
+/* "8200,443" */
+static bool parse_ports(const char *text, struct broker_birth *birth)
+{
+	while (*text) {
+		char *end;
+		const unsigned long port = strtoul(text, &end, 10);
+
+		if (end == text || port < 1 || port > UINT16_MAX ||
+			birth->ports_count == LAUNCH_PLAN_PORTS_MAX)
+			return false;
+		birth->ports[birth->ports_count++] = (uint16_t)port;
+		text = *end == ',' ? end + 1 : end;
+	}
+	return true;
+}
+
 static bool parse_arguments(int argc, char **argv, enum mode *mode, struct broker_birth *birth)
 {
 	static const struct option options[] = {
@@ -24,6 +40,7 @@ static bool parse_arguments(int argc, char **argv, enum mode *mode, struct broke
 		{ "engine", required_argument, NULL, 'e' },
 		{ "groups", required_argument, NULL, 'g' },
 		{ "denied", required_argument, NULL, 'd' },
+		{ "connect", required_argument, NULL, 'o' },
 		{ 0 },
 	};
 	int option;
@@ -49,6 +66,10 @@ static bool parse_arguments(int argc, char **argv, enum mode *mode, struct broke
 			break;
 		case 'd':
 			birth->denied = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'o':
+			if (!parse_ports(optarg, birth))
+				return false;
 			break;
 		default:
 			return false;

@@ -1,14 +1,12 @@
 #include "daemon/broker/broker_start.h"
 
+#include "daemon/broker/broker_sandbox.h"
 #include "daemon/broker/lease/adopt/lease_adopt.h"
 #include "daemon/broker/lease/lease_index.h"
 #include "daemon/broker/lease/lease_take.h"
 #include "daemon/broker/request/engine_events.h"
 #include "daemon/broker/request/upkeep.h"
 #include "daemon/broker/service.h"
-#include "daemon/privilege/drop.h"
-#include "daemon/privilege/landlock_rules.h"
-#include "daemon/privilege/seccomp_filter.h"
 #include "proto/boot_clock.h"
 #include "proto/cleanup.h"
 #include "proto/fd_passing.h"
@@ -227,33 +225,13 @@ static int prepare(
 	broker->host_key = fstat(BROKER_FD_HOST_KEY, &key) == 0 && S_ISREG(key.st_mode)
 				   ? BROKER_FD_HOST_KEY
 				   : -1;
+	r = broker_prepare_to_connect(birth, err);
+	if (r < 0)
+		return r;
 	r = arena_new(ARENA_SIZE_BYTES, &broker->arena, err);
 	if (r == 0)
 		r = cgroup_roots_open(&broker->leases.roots, err);
 	return r;
-}
-
-static int enter_sandbox(struct service *service, struct mayfly_error *err)
-{
-	AUTO_FD state = open(service->state_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	const struct landlock_rule rules[] = { { .fd = state, .allowed = LANDLOCK_WRITE } };
-	struct drop_target target = { 0 };
-	struct stat owner;
-	int r;
-
-	if (state < 0 || fstat(state, &owner) != 0)
-		return error_errno(err, -errno, "open %s", service->state_path);
-	target.uid = owner.st_uid;
-	target.gid = owner.st_gid;
-	if (target.uid == 0)
-		return error_set(err, -EPERM, "%s must belong to the broker's own user",
-			service->state_path);
-	r = privilege_drop(&target, err);
-	if (r == 0)
-		/* Reading is not handled: the guard's events are opened with this process's rights.
-		 */
-		r = landlock_restrict(LANDLOCK_WRITE | LANDLOCK_EXECUTE, rules, 1, err);
-	return r < 0 ? r : seccomp_enter(SECCOMP_BROKER, err);
 }
 
 /* --- the start, behind the sandbox --- */
@@ -555,6 +533,8 @@ static int serve(
 	if (r == 0)
 		r = make_leases(service, birth, err);
 	if (r == 0)
+		broker_vaults_init(&service->broker, birth->ports_count > 0);
+	if (r == 0)
 		r = make_fronts(service, err);
 	if (r < 0)
 		return r;
@@ -579,7 +559,7 @@ int broker_run(const struct broker_birth *birth)
 	}
 	r = prepare(&service, birth, &err);
 	if (r == 0)
-		r = enter_sandbox(&service, &err);
+		r = broker_enter_sandbox(birth, service.state_path, &err);
 	if (r == 0)
 		r = serve(&service, birth, &err);
 	if (r < 0)

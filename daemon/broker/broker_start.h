@@ -14,6 +14,9 @@ struct broker_birth {
 	const char *engines[MAYFLY_ENGINES_MAX];
 	size_t engines_count;
 	uint32_t groups_count;
+	/* where it may connect to; none: nowhere */
+	uint16_t ports[LAUNCH_PLAN_PORTS_MAX];
+	size_t ports_count;
 	unsigned denied; /* opens that the broker before had read, and the supervisor has denied */
 };
 

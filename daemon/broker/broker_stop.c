@@ -20,7 +20,7 @@ _Noreturn void service_leave(struct service *service)
 {
 	struct broker *broker = &service->broker;
 
-	if (broker->jobs == 0 && !broker->is_in_upkeep) {
+	if (broker->jobs == 0 && !broker->is_in_upkeep && broker->vaults.cache.jobs == 0) {
 		store_close(broker->store);
 		audit_close(broker->audit);
 		state_db_close(broker->state);
@@ -50,6 +50,22 @@ static void finish_stop(struct service *service)
 	deadline_arm(&service->stop, STOP_DEADLINE_MS / 3);
 }
 
+static void stop_if_nothing_is_left(struct service *service)
+{
+	if (service->broker.leases.audit && service->has_given_tokens_back &&
+		!has_unreleased(service))
+		finish_stop(service);
+}
+
+static void on_vaults_stopped(void *context)
+{
+	struct broker *broker = context;
+	struct service *service = container_of(broker, struct service, broker);
+
+	service->has_given_tokens_back = true;
+	stop_if_nothing_is_left(service);
+}
+
 void service_stop_is_late(struct deadline *deadline)
 {
 	struct service *service = container_of(deadline, struct service, stop);
@@ -65,8 +81,8 @@ void service_lease_ended(struct lease_context *context)
 	struct broker *broker = container_of(context, struct broker, leases);
 	struct service *service = container_of(broker, struct service, broker);
 
-	if (broker->is_stopping && service->broker.leases.audit && !has_unreleased(service))
-		finish_stop(service);
+	if (broker->is_stopping)
+		stop_if_nothing_is_left(service);
 	else
 		broker_wake(broker);
 }
@@ -90,6 +106,6 @@ void service_begin_stop(struct service *service)
 		if (lease->state != LEASE_RELEASED && lease->state != LEASE_ENDED)
 			lease_end(lease, "Mayfly is stopping");
 	}
-	if (service->broker.leases.audit && !has_unreleased(service))
-		finish_stop(service);
+	vault_sets_stop(&service->broker.vaults, on_vaults_stopped);
+	stop_if_nothing_is_left(service);
 }

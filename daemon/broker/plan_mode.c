@@ -86,13 +86,39 @@ static bool copy_text(char *to, size_t size, const char *from, const char *what)
 	return false;
 }
 
+/* Each once. */
+static bool add_port(struct launch_plan *plan, uint16_t port)
+{
+	for (size_t i = 0; i < LAUNCH_PLAN_PORTS_MAX; i++) {
+		if (plan->ports[i] == 0)
+			plan->ports[i] = port;
+		if (plan->ports[i] == port)
+			return true;
+	}
+	log_error("the sets of provider 'vault' have more than %d different ports",
+		LAUNCH_PLAN_PORTS_MAX);
+	return false;
+}
+
+static bool fill_ports(const struct config *config, struct launch_plan *plan)
+{
+	for (size_t i = 0; i < config->sets_count; i++) {
+		const struct config_vault *vault = config->sets[i].vault;
+
+		for (size_t k = 0; vault && k < vault->addresses_count; k++)
+			if (!add_port(plan, vault->ports[k]))
+				return false;
+	}
+	return true;
+}
+
 static bool fill_plan(const struct config *config, struct launch_plan *plan)
 {
 	const struct group *group = getgrnam(config->operator_group);
 
 	plan->magic = LAUNCH_PLAN_MAGIC;
 	plan->operator_gid = group ? group->gr_gid : (gid_t)-1;
-	if (!find_user(config->user, plan))
+	if (!find_user(config->user, plan) || !fill_ports(config, plan))
 		return false;
 	for (size_t i = 0; i < config->engines_count; i++) {
 		struct launch_plan_engine *engine = &plan->engines[i];

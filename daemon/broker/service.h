@@ -24,6 +24,7 @@ struct service {
 	struct container_socket *containers;
 	char volumes_path[4200];
 	char state_path[4200];
+	bool has_given_tokens_back; /* to the servers of sets of provider `vault` */
 	int exit_status;
 };
 

@@ -12,6 +12,17 @@
 #define ACCESS_FS_TRUNCATE  (UINT64_C(1) << 14) /* ABI 3, kernel 6.2 */
 #define ACCESS_FS_IOCTL_DEV (UINT64_C(1) << 15) /* ABI 5, kernel 6.10 */
 
+#define ACCESS_NET_BIND_TCP    (UINT64_C(1) << 0) /* ABI 4, kernel 6.7 */
+#define ACCESS_NET_CONNECT_TCP (UINT64_C(1) << 1)
+#define RULE_NET_PORT	       2
+
+struct net_ruleset_attributes {
+	uint64_t handled_access_fs, handled_access_net;
+};
+struct net_port_attributes {
+	uint64_t allowed_access, port;
+};
+
 const uint64_t LANDLOCK_WRITE = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
 				LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
 				LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
@@ -85,4 +96,30 @@ int landlock_restrict(
 	if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
 		return error_errno(err, -errno, "enter the Landlock sandbox");
 	return abi;
+}
+
+int landlock_restrict_connections(const uint16_t *ports, size_t count, struct mayfly_error *err)
+{
+	const int abi =
+		(int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	const struct net_ruleset_attributes attributes = {
+		.handled_access_net = ACCESS_NET_BIND_TCP | ACCESS_NET_CONNECT_TCP
+	};
+	AUTO_FD ruleset = -1;
+
+	if (abi < 4)
+		return 0;
+	ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, sizeof attributes, 0);
+	if (ruleset < 0)
+		return error_errno(err, -errno, "make a Landlock ruleset for connections");
+	for (size_t i = 0; i < count; i++) {
+		const struct net_port_attributes port = { .allowed_access = ACCESS_NET_CONNECT_TCP,
+			.port = ports[i] };
+
+		if (syscall(SYS_landlock_add_rule, ruleset, RULE_NET_PORT, &port, 0) != 0)
+			return error_errno(err, -errno, "add a Landlock rule for a port");
+	}
+	if (syscall(SYS_landlock_restrict_self, ruleset, 0) != 0)
+		return error_errno(err, -errno, "enter the Landlock sandbox for connections");
+	return 1;
 }

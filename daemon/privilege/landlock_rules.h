@@ -26,3 +26,7 @@ extern const uint64_t LANDLOCK_READ_DIRECTORY;
  * negative errno. Source: landlock(7), kernel 5.13 and later. */
 int landlock_restrict(uint64_t handled, const struct landlock_rule *rules, size_t count,
 	struct mayfly_error *err);
+
+/* From here on TCP connections only to the COUNT PORTS, and none are taken. Needs kernel 6.7 (ABI 4):
+ * before that nothing is done and 0 is returned, else 1; or a negative errno. */
+int landlock_restrict_connections(const uint16_t *ports, size_t count, struct mayfly_error *err);

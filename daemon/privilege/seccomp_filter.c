@@ -125,6 +125,16 @@ static const int broker_only[] = {
 	SCMP_SYS(setpriority),
 };
 
+/* What libcurl, OpenSSL and the resolver need beside. No listening, no accepting of connections
+ * from the network: bind() is the resolver's, of a netlink socket. */
+static const int outgoing_only[] = {
+	SCMP_SYS(bind),
+	SCMP_SYS(connect),
+	SCMP_SYS(recvmmsg),
+	SCMP_SYS(sendmmsg),
+	SCMP_SYS(socketpair),
+};
+
 static const int engine_only[] = {
 	SCMP_SYS(access),
 	SCMP_SYS(clone),
@@ -278,6 +288,24 @@ static int allow_broker_arguments(scmp_filter_ctx filter)
 		filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME));
 }
 
+/* Sockets of the internet, and the kernel's list of addresses (netlink), which the resolver reads.
+ * A unix one could reach an engine: there is none, and glibc's name cache is done without. What
+ * glibc would load from disk does not get executable memory: it goes on without. */
+static int allow_outgoing_arguments(scmp_filter_ctx filter)
+{
+	static const unsigned families[] = { AF_INET, AF_INET6, AF_NETLINK };
+	int r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+		SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+
+	for (size_t i = 0; i < sizeof families / sizeof families[0] && r == 0; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+			SCMP_A0(SCMP_CMP_EQ, families[i]));
+	if (r == 0)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(mmap), 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
+	return r;
+}
+
 /* A worker enters mount namespaces, never another kind. */
 static int allow_mounter_arguments(scmp_filter_ctx filter)
 {
@@ -303,6 +331,13 @@ static int add_rules(scmp_filter_ctx filter, enum seccomp_role role)
 	case SECCOMP_BROKER:
 		r = allow(filter, broker_only, COUNT(broker_only));
 		return r == 0 ? allow_broker_arguments(filter) : r;
+	case SECCOMP_BROKER_OUTGOING:
+		r = allow(filter, broker_only, COUNT(broker_only));
+		if (r == 0)
+			r = allow(filter, outgoing_only, COUNT(outgoing_only));
+		if (r == 0)
+			r = allow_broker_arguments(filter);
+		return r == 0 ? allow_outgoing_arguments(filter) : r;
 	case SECCOMP_ENGINE:
 		r = allow(filter, engine_only, COUNT(engine_only));
 		return r == 0 ? allow_engine_arguments(filter) : r;

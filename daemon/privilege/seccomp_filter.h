@@ -4,7 +4,15 @@
 
 #include "proto/error.h"
 
-enum seccomp_role { SECCOMP_ROLE_INVALID = 0, SECCOMP_BROKER, SECCOMP_ENGINE, SECCOMP_MOUNTER };
+/* SECCOMP_BROKER_OUTGOING is SECCOMP_BROKER that may connect to servers: for hosts with a set of
+ * provider `vault`, and for no others. */
+enum seccomp_role {
+	SECCOMP_ROLE_INVALID = 0,
+	SECCOMP_BROKER,
+	SECCOMP_BROKER_OUTGOING,
+	SECCOMP_ENGINE,
+	SECCOMP_MOUNTER
+};
 
 /* Puts the calling process, and threads and children that it makes later, behind the filter of
  * ROLE. Needs no_new_privs. Irreversible; takes about 2 ms. Returns 0 or a negative errno. Source:

@@ -261,6 +261,20 @@ static void describe_denied(
 	argument(birth, count);
 }
 
+/* Where it may connect to; without the argument nowhere. */
+static void describe_ports(const struct supervisor *supervisor, struct birth *birth, char list[128])
+{
+	size_t length = 0;
+
+	for (size_t i = 0; i < LAUNCH_PLAN_PORTS_MAX && supervisor->plan.ports[i]; i++)
+		length += (size_t)snprintf(list + length, 128 - length, "%s%u", i ? "," : "",
+			supervisor->plan.ports[i]);
+	if (length == 0)
+		return;
+	argument(birth, "--connect");
+	argument(birth, list);
+}
+
 static void describe_groups(
 	const struct supervisor *supervisor, struct birth *birth, char count[16])
 {
@@ -303,7 +317,7 @@ int child_start(struct supervisor *supervisor, struct child *child, struct mayfl
 		BROKER_MAX_DESCRIPTORS };
 	AUTO_FD nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	struct birth birth = { 0 };
-	char volumes[PATH_MAX + 32], groups[16], denied[16];
+	char volumes[PATH_MAX + 32], groups[16], denied[16], ports[128];
 	int pair[2];
 	pid_t pid;
 	int r = links_prepare(supervisor, child);
@@ -317,6 +331,7 @@ int child_start(struct supervisor *supervisor, struct child *child, struct mayfl
 	if (child->kind == CHILD_BROKER) {
 		describe_broker(supervisor, &birth, nothing);
 		describe_denied(supervisor, &birth, denied);
+		describe_ports(supervisor, &birth, ports);
 		birth.open_files = &broker_files;
 	} else if (child->kind == CHILD_MOUNTER) {
 		descriptor(&birth, child->own_end);

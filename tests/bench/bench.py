@@ -1,6 +1,6 @@
 """What Mayfly costs, each figure beside its bare limit, in interleaved runs of the same minutes.
 
-Usage: bench.py [NAME...]   NAME: run mount answer open request revoke put memory rotate start; without one, all.
+Usage: bench.py [NAME...]   NAME: run mount answer open request revoke put memory rotate vault start; without one, all.
 Prints a line a figure: what was measured, Mayfly's and the bare median with the spread of the middle half, the bar.
 """
 import json
@@ -318,6 +318,17 @@ class Bench:
                 self.report.compare(f"{count} containers have the new value, and a bare loop over {count} tmpfs", ours, bare, 1.5, "ms")
             self.engine.remove_containers()
 
+    def vault(self):
+        """A set on a server (tests/vault, in this process): readings by the provider alone, then 200 containers."""
+        sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vault"))
+        os.environ["MAYFLY_PROVIDER_DRIVER"] = str(BUILD / "tests/vault/provider_driver")
+        import vault_bench
+        for line in vault_bench.readings():
+            self.report.line(*line)
+        for line in vault_bench.containers(self.engine, TAG + "-v", 200):
+            self.report.line(*line)
+        self.engine.remove_containers()
+
     def start(self):
         """From exec to ready with 100,000 secrets; mayflyd's own word on its log is the end."""
         count = 100000
@@ -346,7 +357,7 @@ class Bench:
 
 
 def main(names):
-    bench = Bench(names or ["run", "mount", "answer", "open", "request", "revoke", "put", "memory", "rotate", "start"])
+    bench = Bench(names or ["run", "mount", "answer", "open", "request", "revoke", "put", "memory", "rotate", "vault", "start"])
     try:
         bench.all()
     finally:

@@ -1,6 +1,7 @@
 /* Makes a running process carry out one system call, as an attacker would who has taken it over:
  * what its sandbox says to that is seen in the process itself. Root only (it traces).
  *   inject_call PID create PATH | read PATH | connect-internet | execute PATH | close NUMBER
+ *   inject_call PID socket FAMILY | connect NUMBER:PORT (on this machine)
  * Prints "ok NUMBER", "refused NAME-OF-ERRNO" or "killed NAME-OF-SIGNAL"; exit status 77 where the
  * processor is another than x86-64. */
 #include <stdio.h>
@@ -14,6 +15,7 @@ int main(void)
 #else
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -89,6 +91,16 @@ static bool fill(struct user_regs_struct *regs, const char *what, const char *ar
 		regs->rdi = path;
 		regs->rsi = 0;
 		regs->rdx = 0;
+	} else if (strcmp(what, "socket") == 0) {
+		regs->orig_rax = SYS_socket;
+		regs->rdi = strtoul(argument, NULL, 10);
+		regs->rsi = SOCK_STREAM;
+		regs->rdx = 0;
+	} else if (strcmp(what, "connect") == 0) {
+		regs->orig_rax = SYS_connect;
+		regs->rdi = strtoul(argument, NULL, 10);
+		regs->rsi = path;
+		regs->rdx = sizeof(struct sockaddr_in);
 	} else if (strcmp(what, "close") == 0) {
 		regs->orig_rax = SYS_close;
 		regs->rdi = strtoul(argument, NULL, 10);
@@ -98,15 +110,26 @@ static bool fill(struct user_regs_struct *regs, const char *what, const char *ar
 	return true;
 }
 
-static void write_path(pid_t pid, uint64_t address, const char *path)
+static void write_bytes(pid_t pid, uint64_t address, const void *bytes, size_t length)
 {
-	struct iovec from = { (void *)(uintptr_t)path, strlen(path) + 1 };
+	struct iovec from = { (void *)(uintptr_t)bytes, length };
 	struct iovec to = { (void *)(uintptr_t)address, from.iov_len };
 
 	if (process_vm_writev(pid, &from, 1, &to, 1, 0) != (ssize_t)from.iov_len) {
 		perror("process_vm_writev");
 		exit(1);
 	}
+}
+
+/* "NUMBER:PORT" */
+static void write_address(pid_t pid, uint64_t at, const char *argument)
+{
+	const char *colon = strchr(argument, ':');
+	const struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_port = htons((uint16_t)(colon ? atoi(colon + 1) : 0)),
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	write_bytes(pid, at, &address, sizeof address);
 }
 
 /* A refusal by the filter leaves the call undone and SIGSYS pending: the next stop tells. */
@@ -137,7 +160,9 @@ static void inject(pid_t pid, const char *what, const char *argument)
 	if (!fill(&regs, what, argument))
 		exit(2);
 	if (argument[0] == '/')
-		write_path(pid, saved.rsp - PATH_BELOW_STACK, argument);
+		write_bytes(pid, saved.rsp - PATH_BELOW_STACK, argument, strlen(argument) + 1);
+	if (strcmp(what, "connect") == 0)
+		write_address(pid, saved.rsp - PATH_BELOW_STACK, argument);
 	(void)ptrace(PTRACE_SETREGS, pid, 0, &regs);
 	do
 		go_on(pid);

@@ -33,6 +33,47 @@ static void print_engines(json_t *engines)
 	}
 }
 
+static char *life_text(json_t *backend)
+{
+	const long long life_s = (long long)json_number(backend, "token_life_s");
+
+	if (!json_is_true(json_object_get(backend, "logged_in")))
+		return text_copy("");
+	return life_s < 0 ? text_copy(", token without end")
+			  : text_format(", token for %lld s", life_s);
+}
+
+static char *values_text(json_t *backend)
+{
+	const long long values = (long long)json_number(backend, "values");
+
+	if (values == 0)
+		return text_copy("");
+	return text_format(", %lld value%s, confirmed %lld s ago or later", values, plural(values),
+		(long long)json_number(backend, "oldest_value_s"));
+}
+
+/* Sets of provider `vault`. */
+static void print_backends(json_t *backends)
+{
+	const char *title = "backends";
+	size_t i;
+	json_t *backend;
+
+	json_array_foreach (backends, i, backend) {
+		json_t *address = json_array_get(json_object_get(backend, "addresses"), 0);
+		const char *detail = json_text(backend, "detail");
+		AUTO_FREE char *life = life_text(backend), *values = values_text(backend);
+		AUTO_FREE char *text = text_format("set %s: %s, %s%s%s%s%s",
+			json_text(backend, "set"), json_text(address, "url"),
+			json_text(backend, "state"), life, values, detail[0] ? "; " : "", detail);
+
+		say("%-*s", LEFT, title);
+		say_wrapped(LEFT, LINE_WIDTH, text);
+		title = "";
+	}
+}
+
 static void print_list(const char *title, json_t *list, enum paint paint)
 {
 	size_t i;
@@ -86,6 +127,7 @@ static void print_status(json_t *status)
 		(long long)json_number(status, "armed"),
 		(long long)json_number(status, "released"));
 	print_engines(json_object_get(status, "engines"));
+	print_backends(json_object_get(status, "backends"));
 	say("%-*s%lld record%s, head\n", LEFT, "audit",
 		(long long)json_number(status, "audit_records"),
 		plural(json_number(status, "audit_records")));
@@ -107,12 +149,27 @@ static bool has_lost_engine(json_t *status)
 	return false;
 }
 
+static bool has_lost_backend(json_t *status)
+{
+	size_t i;
+	json_t *backend;
+
+	json_array_foreach (json_object_get(status, "backends"), i, backend) {
+		const char *state = json_text(backend, "state");
+
+		if (strcmp(state, "connected") != 0 && strcmp(state, "waiting") != 0)
+			return true;
+	}
+	return false;
+}
+
 /* A store that is not open refuses every start; the rest can wait for a person. */
 static enum check_exit judge(json_t *status)
 {
 	if (strcmp(json_text(status, "state"), "unlocked") != 0)
 		return CHECK_CRITICAL;
-	if (has_lost_engine(status) || json_array_size(json_object_get(status, "problems")) > 0)
+	if (has_lost_engine(status) || has_lost_backend(status) ||
+		json_array_size(json_object_get(status, "problems")) > 0)
 		return CHECK_WARNING;
 	return CHECK_OK;
 }
@@ -128,6 +185,8 @@ static int check(json_t *status)
 
 	if (!more[0] && has_lost_engine(status))
 		more = "an engine is not connected";
+	if (!more[0] && has_lost_backend(status))
+		more = "a server of secrets does not answer";
 	say("MAYFLY %s - %s%s%s | secrets=%lld grants=%lld armed=%lld released=%lld\n",
 		words[verdict], json_text(status, "state"), more[0] ? ": " : "", more,
 		(long long)json_number(status, "secrets"), (long long)json_number(status, "grants"),

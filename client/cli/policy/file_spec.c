@@ -93,7 +93,7 @@ int file_spec_parse(
 	path = strchr(buffer, '=');
 	if (path)
 		*path++ = '\0';
-	r = secret_name_check(buffer, err);
+	r = secret_selector_check(buffer, err);
 	if (r == 0 && path)
 		r = file_path_check(path, err);
 	if (r == 0)

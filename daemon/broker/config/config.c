@@ -82,6 +82,24 @@ static void read_inherits(struct making *making, struct config_set *set, struct 
 		set->inherits[set->inherits_count++] = copy(making, json_string_value(item.value));
 }
 
+static void read_provider(struct making *making, struct config_set *set, struct json_place place)
+{
+	const char *provider = json_place_text(place, "provider");
+	struct json_place vault;
+
+	if (!json_place_member(place, "vault", &vault))
+		return;
+	/* The schema has the one with the other, and not this. */
+	if (!provider || strcmp(provider, "vault") != 0) {
+		complaint_at(making->complaints, vault, NULL,
+			"'vault' belongs to a set of provider 'vault'");
+		return;
+	}
+	set->provider = SET_PROVIDER_VAULT;
+	if (config_vault_read(vault, &set->vault, making->complaints) < 0)
+		making->out_of_memory = true;
+}
+
 static void read_sets(struct making *making, struct json_place sets)
 {
 	struct json_walk walk = json_walk_start(sets);
@@ -94,6 +112,8 @@ static void read_sets(struct making *making, struct json_place sets)
 			continue;
 		check_set_name(making, place, place.key);
 		set = add_set(making, place.key);
+		if (set)
+			read_provider(making, set, place);
 		if (set && json_place_member(place, "inherits", &inherits))
 			read_inherits(making, set, inherits);
 	}
@@ -345,6 +365,7 @@ void config_free(struct config *config)
 		for (size_t k = 0; k < config->sets[i].inherits_count; k++)
 			free(config->sets[i].inherits[k]);
 		free(config->sets[i].inherits);
+		config_vault_unref(config->sets[i].vault);
 		free(config->sets[i].name);
 	}
 	free(config->sets);
@@ -366,4 +387,11 @@ const struct config_set *config_set_find(const struct config *config, const char
 		if (strcmp(config->sets[i].name, name) == 0)
 			return &config->sets[i];
 	return NULL;
+}
+
+const struct config_vault *config_set_of_server(const struct config *config, const char *name)
+{
+	const struct config_set *set = config_set_find(config, name);
+
+	return set ? set->vault : NULL;
 }

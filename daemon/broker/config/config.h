@@ -3,17 +3,19 @@
 #pragma once
 
 #include "daemon/broker/config/complaint.h"
+#include "daemon/broker/config/config_vault.h"
 #include "include/mayfly/limits.h"
 #include "proto/error.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
 
-enum set_provider { SET_PROVIDER_INVALID = 0, SET_PROVIDER_STORE };
+enum set_provider { SET_PROVIDER_INVALID = 0, SET_PROVIDER_STORE, SET_PROVIDER_VAULT };
 
 struct config_set {
 	char *name;
 	enum set_provider provider;
+	struct config_vault *vault; /* of provider vault, else NULL */
 	char **inherits; /* names of other sets, in order of search; checked: known, no circle */
 	size_t inherits_count;
 };
@@ -58,5 +60,6 @@ int config_parse(const char *file, const char *text, size_t length, struct confi
 
 void config_free(struct config *config);
 
-/* NULL when there is no such set. */
+/* NULL when there is no such set; the first one, also when it is none of provider `vault`. */
+const struct config_vault *config_set_of_server(const struct config *config, const char *name);
 const struct config_set *config_set_find(const struct config *config, const char *name);

@@ -210,14 +210,17 @@ static void on_fetched(
 static void change_plan(struct lease *lease, struct plan *plan)
 {
 	struct lease_beginnings *beginnings = lease->beginnings;
+	struct value_sources sources = lease->context->sources;
 	struct mayfly_error err;
 	int r;
 
+	/* Whoever opens a file of it waits for 10 s at most, also after a boot. */
+	sources.limit_ms = FETCH_LIMIT_MS;
 	beginnings->next_plan = *plan;
 	*plan = (struct plan){ 0 };
 	lease->is_waiting = true;
-	r = value_fetch_start(lease->context->loop, &lease->context->sources,
-		&beginnings->next_plan, on_fetched, lease, &beginnings->fetch, &err);
+	r = value_fetch_start(lease->context->loop, &sources, &beginnings->next_plan, on_fetched,
+		lease, &beginnings->fetch, &err);
 	if (r < 0) {
 		lease->is_waiting = false;
 		plan_done(&beginnings->next_plan);

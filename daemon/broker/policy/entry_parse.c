@@ -67,7 +67,7 @@ static void add_part(struct policy_build *build, struct json_place place,
 	}
 	part->secret = text;
 	part->filter = piece->filter;
-	if (secret_name_check(text, &err) < 0)
+	if (secret_selector_check(text, &err) < 0)
 		complaint_at(build->complaints, place, NULL, "in the template: %s", err.text);
 }
 
@@ -160,6 +160,18 @@ static void read_once(struct policy_build *build, struct json_place place,
 	grant->release = RELEASE_GUARD;
 }
 
+/* "db#password@3" becomes the file db/password. */
+static const char *path_of_name(struct policy_build *build, const char *name)
+{
+	char path[MAYFLY_FILE_PATH_SIZE] = "", *hash;
+
+	(void)snprintf(path, sizeof path, "%.*s", (int)strcspn(name, "@"), name);
+	hash = strchr(path, '#');
+	if (hash)
+		*hash = '/';
+	return build_string(build, path, strlen(path));
+}
+
 static int read_entry(struct policy_build *build, struct json_place place,
 	struct policy_grant *grant, struct policy_entry *entry)
 {
@@ -176,7 +188,9 @@ static int read_entry(struct policy_build *build, struct json_place place,
 		entry->name = build_string(build, name, strlen(name));
 		note_set_in_name(build, place, grant, entry->name);
 	}
-	entry->path = path ? build_string(build, path, strlen(path)) : entry->name;
+	entry->path = path   ? build_string(build, path, strlen(path))
+		      : name ? path_of_name(build, name)
+			     : NULL;
 	if (json_place_member(place, "template", &template))
 		r = read_template(build, template, entry);
 	check_lengths(build, place, grant, entry);

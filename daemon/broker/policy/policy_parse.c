@@ -331,7 +331,8 @@ static int make_room(struct policy_build *build, const struct policy_text *files
 	for (size_t i = 0; i < count; i++) {
 		json_t *list = json_object_get(documents->items[i].root, "grants");
 
-		bytes += files[i].length + strlen(files[i].file) + 1;
+		/* Twice: a file's default path is another string than the name. */
+		bytes += 2 * files[i].length + strlen(files[i].file) + 1;
 		grants += json_array_size(list);
 	}
 	build->policy->storage = malloc(bytes);

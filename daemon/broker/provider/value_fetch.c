@@ -2,6 +2,7 @@
 
 #include "daemon/broker/loop/handle_group.h"
 #include "daemon/broker/policy/template.h"
+#include "daemon/broker/provider/remote_values.h"
 #include "daemon/broker/provider/set_search.h"
 #include "proto/cleanup.h"
 
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <time.h>
 
+#define BOOT_PERIOD_S 120
+
 struct value_fetch {
 	struct work_item work;
 	struct value_sources sources;
@@ -19,8 +22,11 @@ struct value_fetch {
 	struct set_search all;
 	struct fetched fetched;
 	json_t *used; /* grows while files are made */
+	struct remote_values remote;
+	uv_loop_t *loop;
 	int status;
 	struct mayfly_error err;
+	char not_there[500]; /* what the grant's own set has said of a name */
 	value_fetched_function *on_fetched;
 	void *data;
 };
@@ -35,6 +41,7 @@ void fetched_done(struct fetched *fetched)
 static void fetch_free(struct value_fetch *fetch)
 {
 	fetched_done(&fetch->fetched);
+	remote_values_done(&fetch->remote);
 	json_decref(fetch->used);
 	plan_done(&fetch->plan);
 	free(fetch->searches);
@@ -63,6 +70,11 @@ static int missing(struct value_fetch *fetch, const struct policy_grant *grant,
 	const char *other = set_that_has(fetch, name);
 	char hint[2 * MAYFLY_REFERENCE_MAX] = "";
 
+	if (search->providers[0] == SET_PROVIDER_VAULT)
+		return error_set(&fetch->err, -ENOENT,
+			"grant %s: %s/%s does not exist: %.300s; run `mayfly put %s/%s`",
+			grant->name, search->names[0], name, fetch->not_there, search->names[0],
+			name);
 	if (other)
 		(void)snprintf(hint, sizeof hint, " (%s/%s does)", other, name);
 	return error_set(&fetch->err, -ENOENT,
@@ -80,6 +92,29 @@ static void note_used(struct value_fetch *fetch, const struct plan_file *file,
 				     reference->name, "version", (int)version));
 }
 
+/* In one set. -ENOENT: it has none; -ESTALE: it has one, and no earlier version. */
+static int get_from(struct value_fetch *fetch, const struct plan_file *file,
+	enum set_provider provider, const struct secret_reference *reference,
+	struct secret *ret_value, uint32_t *ret_version)
+{
+	int r;
+
+	if (provider == SET_PROVIDER_VAULT)
+		return remote_values_get(&fetch->remote, reference->set, reference->name,
+			file->previous, ret_value, ret_version, &fetch->err);
+	r = store_get(fetch->sources.store, reference,
+		file->previous ? VERSION_PREVIOUS : VERSION_CURRENT, ret_value, ret_version,
+		&fetch->err);
+	/* In this set, but with no earlier version: no other set can have the previous one. */
+	if (r == -ENOENT && file->previous &&
+		store_get(fetch->sources.store, reference, VERSION_CURRENT, ret_value, NULL,
+			NULL) == 0) {
+		secret_done(ret_value);
+		return -ESTALE;
+	}
+	return r;
+}
+
 /* The value of NAME where FILE's grant finds it. */
 static int get_value(struct value_fetch *fetch, const struct plan_file *file,
 	const struct set_search *search, const char *name, struct secret *ret_value)
@@ -91,22 +126,16 @@ static int get_value(struct value_fetch *fetch, const struct plan_file *file,
 
 		(void)snprintf(reference.set, sizeof reference.set, "%s", search->names[i]);
 		(void)snprintf(reference.name, sizeof reference.name, "%s", name);
-		r = store_get(fetch->sources.store, &reference,
-			file->previous ? VERSION_PREVIOUS : VERSION_CURRENT, ret_value, &version,
-			&fetch->err);
+		r = get_from(fetch, file, search->providers[i], &reference, ret_value, &version);
 		if (r == 0)
 			note_used(fetch, file, &reference, version);
+		if (r == 0 || r == -ESTALE || r == -EINPROGRESS || r == -ENOKEY || r == -ENODATA)
+			return r;
+		if (r == -ENOENT && i == 0)
+			(void)snprintf(fetch->not_there, sizeof fetch->not_there, "%.499s",
+				fetch->err.text);
 		if (r != -ENOENT)
-			return r < 0 && r != -ENOKEY && r != -ENODATA
-				       ? error_within(&fetch->err, "grant %s", file->grant->name)
-				       : r;
-		/* In this set, but with no earlier version: no other set can have the previous one.
-		 */
-		if (file->previous && store_get(fetch->sources.store, &reference, VERSION_CURRENT,
-					      ret_value, NULL, NULL) == 0) {
-			secret_done(ret_value);
-			return -ESTALE;
-		}
+			return error_within(&fetch->err, "grant %s", file->grant->name);
 	}
 	return missing(fetch, file->grant, search, name);
 }
@@ -146,10 +175,16 @@ static int render(struct value_fetch *fetch, const struct plan_file *file,
 	ingredients.values = calloc(file->entry->parts_count + 1, sizeof *ingredients.values);
 	if (!ingredients.values)
 		return error_errno(&fetch->err, -ENOMEM, "render a template");
-	for (size_t i = 0; i < file->entry->parts_count && r == 0; i++)
+	for (size_t i = 0; i < file->entry->parts_count && (r == 0 || r == -EINPROGRESS); i++) {
+		int got = 0;
+
 		if (file->entry->parts[i].secret)
-			r = get_value(fetch, file, search, file->entry->parts[i].secret,
+			got = get_value(fetch, file, search, file->entry->parts[i].secret,
 				&ingredients.values[i]);
+		/* All that is wanted from servers is asked for at once. */
+		if (got < 0)
+			r = got;
+	}
 	if (r < 0)
 		return r;
 	r = template_render(
@@ -266,12 +301,36 @@ static int check_size(struct value_fetch *fetch)
 	return 0;
 }
 
+/* What was made before something turned out to be wanted is made again. */
+static void begin_again(struct value_fetch *fetch)
+{
+	for (size_t i = 0; i < fetch->fetched.files_count; i++)
+		held_value_done(&fetch->fetched.files[i].value);
+	fetch->fetched.files_count = 0;
+	(void)json_array_clear(fetch->used);
+	fetch->status = 0;
+}
+
+static int fetch_files(struct value_fetch *fetch)
+{
+	bool is_waiting = false;
+
+	for (size_t i = 0; i < fetch->plan.files_count; i++) {
+		const int r = fetch_file(fetch, &fetch->plan.files[i], &fetch->searches[i]);
+
+		is_waiting |= r == -EINPROGRESS;
+		if (r < 0 && r != -EINPROGRESS)
+			return r;
+	}
+	return is_waiting ? -EINPROGRESS : 0;
+}
+
 static void run(struct work_item *work)
 {
 	struct value_fetch *fetch = container_of(work, struct value_fetch, work);
 
-	for (size_t i = 0; i < fetch->plan.files_count && fetch->status == 0; i++)
-		fetch->status = fetch_file(fetch, &fetch->plan.files[i], &fetch->searches[i]);
+	begin_again(fetch);
+	fetch->status = fetch_files(fetch);
 	if (fetch->status == 0)
 		fetch->status = check_size(fetch);
 	if (fetch->status == 0 && fetch->plan.layout == LAYOUT_ATOMIC &&
@@ -281,13 +340,57 @@ static void run(struct work_item *work)
 		fetch->status = used_secrets_new(fetch->used, &fetch->fetched.used);
 }
 
+static void finish(struct value_fetch *fetch)
+{
+	fetch->fetched.stale = remote_values_stale(&fetch->remote);
+	remote_values_describe(&fetch->remote, fetch->fetched.from, sizeof fetch->fetched.from);
+	fetch->on_fetched(fetch->data, fetch->status, &fetch->fetched, &fetch->err);
+	fetch_free(fetch);
+}
+
+static void go_on(struct value_fetch *fetch)
+{
+	struct mayfly_error err;
+	const int r = work_queue_start(fetch->loop, &fetch->work, &err);
+
+	/* Once it has started, the rest of FETCH is the thread's. */
+	if (r == 0)
+		return;
+	fetch->status = r;
+	fetch->err = err;
+	finish(fetch);
+}
+
+static void on_remote_known(void *context)
+{
+	go_on(context);
+}
+
+static uint32_t limit_ms(const struct value_fetch *fetch)
+{
+	struct timespec now;
+
+	if (fetch->sources.limit_ms)
+		return fetch->sources.limit_ms;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	return now.tv_sec < BOOT_PERIOD_S ? FETCH_BOOT_LIMIT_MS : FETCH_LIMIT_MS;
+}
+
 static void on_done(struct work_item *work, bool is_abandoned)
 {
 	struct value_fetch *fetch = container_of(work, struct value_fetch, work);
 
-	if (!is_abandoned)
-		fetch->on_fetched(fetch->data, fetch->status, &fetch->fetched, &fetch->err);
-	fetch_free(fetch);
+	if (is_abandoned) {
+		fetch_free(fetch);
+	} else if (fetch->status != -EINPROGRESS) {
+		finish(fetch);
+	} else if (!remote_values_read(&fetch->remote, limit_ms(fetch))) {
+		fetch->status = error_errno(&fetch->err, -ENOMEM, "fetch values");
+		finish(fetch);
+	} else if (fetch->remote.reading == 0) {
+		go_on(fetch);
+	}
 }
 
 static int copy_plan(const struct plan *plan, struct plan *copy)
@@ -329,6 +432,10 @@ int value_fetch_start(uv_loop_t *loop, const struct value_sources *sources, cons
 		return error_errno(err, r, "fetch values");
 	}
 	fetch->sources = *sources;
+	fetch->loop = loop;
+	fetch->remote = (struct remote_values){
+		.vaults = sources->vaults, .context = fetch, .on_known = on_remote_known
+	};
 	fetch->on_fetched = on_fetched;
 	fetch->data = data;
 	fetch->work = (struct work_item){ .run = run, .on_done = on_done };
@@ -352,5 +459,9 @@ int value_fetch_start(uv_loop_t *loop, const struct value_sources *sources, cons
 
 void value_fetch_abandon(struct value_fetch *fetch)
 {
-	work_queue_abandon(&fetch->work);
+	if (work_queue_is_under_way(&fetch->work))
+		work_queue_abandon(&fetch->work);
+	else
+		/* Servers are being asked. */
+		fetch_free(fetch);
 }

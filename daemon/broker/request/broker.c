@@ -64,6 +64,9 @@ static void on_waking(struct deadline *deadline)
 {
 	struct broker *broker = container_of(deadline, struct broker, waking);
 
+	/* Not before: what comes wrapped is kept in the store. */
+	if (store_state(broker->store, NULL) == STORE_UNLOCKED)
+		vault_sets_begin(&broker->vaults);
 	mount_requests_wake(broker);
 	rotations_wake(&broker->rotations);
 	container_requests_wake(broker);
@@ -94,6 +97,31 @@ static bool is_same_engine(const struct config_engine *a, const struct config_en
 	       strcmp(a->socket, b->socket) == 0 && strcmp(a->exec_root, b->exec_root) == 0;
 }
 
+static bool has_port(const struct config *config, uint16_t port)
+{
+	for (size_t i = 0; i < config->sets_count; i++) {
+		const struct config_vault *vault = config->sets[i].vault;
+
+		for (size_t k = 0; vault && k < vault->addresses_count; k++)
+			if (vault->ports[k] == port)
+				return true;
+	}
+	return false;
+}
+
+/* A sandbox that is entered lets nobody out to another port. */
+static bool needs_other_ports(const struct config *born, const struct config *config)
+{
+	for (size_t i = 0; i < config->sets_count; i++) {
+		const struct config_vault *vault = config->sets[i].vault;
+
+		for (size_t k = 0; vault && k < vault->addresses_count; k++)
+			if (!has_port(born, vault->ports[k]))
+				return true;
+	}
+	return false;
+}
+
 /* What mayflyd and this process were started with and cannot change. */
 static void note_restart_needed(
 	const struct config *born, const struct config *config, json_t *restart_needed)
@@ -104,6 +132,8 @@ static void note_restart_needed(
 		is_same = is_same_engine(&config->engines[i], &born->engines[i]);
 	if (!is_same)
 		(void)json_array_append_new(restart_needed, json_string("engines"));
+	if (needs_other_ports(born, config))
+		(void)json_array_append_new(restart_needed, json_string("sets"));
 	if (strcmp(config->user, born->user) != 0)
 		(void)json_array_append_new(restart_needed, json_string("user"));
 	if (strcmp(config->operator_group, born->operator_group) != 0)
@@ -177,6 +207,43 @@ void broker_files_apply(struct broker *broker, struct broker_files *files, json_
 	if (broker->leases.policy)
 		policy_unref(broker->leases.policy);
 	broker->leases.policy = ptr_take(&files->policy);
+	broker_vaults_apply(broker);
+}
+
+static void on_vault_alarm(void *context, const char *text)
+{
+	struct broker *broker = context;
+
+	broker_problem(broker, "vault alarm", text);
+	broker_audit(broker, json_pack("{s:s, s:s, s:s}", "action", "login", "decision", "refused",
+				     "reason", text));
+}
+
+void broker_vaults_init(struct broker *broker, bool may_connect)
+{
+	broker->vaults = (struct vault_sets){ .loop = broker->loop,
+		.arena = broker->arena,
+		.keeper = &broker->keeper,
+		.store = broker->store,
+		.may_connect = may_connect,
+		.context = broker,
+		.on_alarm = on_vault_alarm };
+	vault_sets_init(&broker->vaults);
+	broker->leases.sources.vaults = &broker->vaults;
+	broker_vaults_apply(broker);
+}
+
+void broker_vaults_apply(struct broker *broker)
+{
+	struct mayfly_error err;
+
+	/* At the start the files are read first. */
+	if (!broker->vaults.loop)
+		return;
+	broker_problem(broker, "vault",
+		vault_sets_apply(&broker->vaults, broker->config, &err) < 0 ? err.text : NULL);
+	broker_problem(broker, "vault alarm", NULL);
+	broker_wake(broker);
 }
 
 static void on_recorded(void *data, int status)

@@ -10,6 +10,7 @@
 #include "daemon/broker/rotation/rotation.h"
 #include "daemon/broker/store/state_db.h"
 #include "daemon/broker/store/store.h"
+#include "daemon/broker/vault/vault_sets.h"
 #include "proto/error.h"
 #include "proto/secret.h"
 
@@ -50,6 +51,7 @@ struct broker {
 	struct state_db *state;
 	struct audit *audit;
 	struct value_keeper keeper;
+	struct vault_sets vaults;
 	struct lease_context leases; /* with policy, audit queue, mounter, guard */
 	struct rotations rotations;
 	struct broker_engine engines[MAYFLY_ENGINES_MAX];
@@ -100,6 +102,11 @@ int broker_files_complete(struct broker_files *files, struct mayfly_error *err);
 /* Puts FILES (taken over) into force. RESTART_NEEDED (NULL: nobody asks) gets the names of keys
  * that have changed since this process was born and that only a restart of mayflyd does. */
 void broker_files_apply(struct broker *broker, struct broker_files *files, json_t *restart_needed);
+
+/* Sets of provider `vault`: made once store and leases are there, and as each new configuration has
+ * them. */
+void broker_vaults_init(struct broker *broker, bool may_connect);
+void broker_vaults_apply(struct broker *broker);
 
 /* TEXT stands in `mayfly status` and `doctor` as what is wrong with WHAT; NULL: it is right again.
  */

@@ -201,6 +201,12 @@ static void on_fetched(
 	trail_add(lease_trail(request->lease), STEP_PASSED, "values",
 		"%zu value%s fetched and held sealed", fetched->used->count,
 		fetched->used->count == 1 ? "" : "s");
+	if (fetched->from[0])
+		trail_add(lease_trail(request->lease), STEP_PASSED, "server", "%s", fetched->from);
+	if (fetched->stale > 0)
+		trail_add(lease_trail(request->lease), STEP_NOTED, "values",
+			"%zu of them from the cache: no server answered; see `mayfly status`",
+			fetched->stale);
 	lease_set_plan(request->lease, &request->plan, fetched);
 	arm(request);
 }

@@ -34,6 +34,8 @@ enum state_statement {
 	ROTATION_LIST,
 	FACT_PUT,
 	FACT_GET,
+	FACT_REMOVE,
+	FACT_LIST,
 	DECISION_DROP,
 	DECISION_PUT,
 	DECISION_TRIM,
@@ -61,6 +63,8 @@ static const char *const statements[] = {
 	[FACT_PUT] = "INSERT INTO fact (name, value) VALUES (?1, ?2) "
 		     "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
 	[FACT_GET] = "SELECT value FROM fact WHERE name = ?1",
+	[FACT_REMOVE] = "DELETE FROM fact WHERE name = ?1",
+	[FACT_LIST] = "SELECT name, value FROM fact WHERE substr(name, 1, length(?1)) = ?1",
 	[DECISION_DROP] = "DELETE FROM decision WHERE key = ?1",
 	[DECISION_PUT] =
 		"INSERT INTO decision (number, key, container_id, container_name, refused, "
@@ -398,6 +402,34 @@ int state_db_fact(
 			return error_errno(err, -ENOMEM, "read a fact");
 	}
 	*ret_value = value;
+	return 0;
+}
+
+int state_db_fact_remove(struct state_db *state, const char *name, struct mayfly_error *err)
+{
+	AUTO_HELD *held = hold(state);
+	AUTO_STATEMENT *remove = db_statement(state->db, FACT_REMOVE);
+
+	bind_text(remove, 1, name);
+	return write_one(state, false, remove, "remove a fact", err);
+}
+
+int state_db_facts(
+	struct state_db *state, const char *prefix, json_t **ret_facts, struct mayfly_error *err)
+{
+	AUTO_HELD *held = hold(state);
+	AUTO_STATEMENT *list = db_statement(state->db, FACT_LIST);
+	AUTO_JSON *facts = json_object();
+	int r;
+
+	bind_text(list, 1, prefix);
+	while ((r = db_next(state->db, list, "list facts", err)) == 1)
+		if (json_object_set_new(facts, (const char *)sqlite3_column_text(list, 0),
+			    json_string((const char *)sqlite3_column_text(list, 1))) < 0)
+			return error_errno(err, -ENOMEM, "list facts");
+	if (r < 0)
+		return r;
+	*ret_facts = ptr_take(&facts);
 	return 0;
 }
 

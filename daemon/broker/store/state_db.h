@@ -48,6 +48,11 @@ int state_db_fact_put(
 int state_db_fact(
 	struct state_db *db, const char *name, char **ret_value, struct mayfly_error *err);
 
+int state_db_fact_remove(struct state_db *db, const char *name, struct mayfly_error *err);
+/* Those whose names begin with PREFIX: an object {name: value}, the caller's. */
+int state_db_facts(
+	struct state_db *db, const char *prefix, json_t **ret_facts, struct mayfly_error *err);
+
 #define STATE_DB_DECISIONS_KEPT 1000
 
 /* The newest decisions for `mayfly explain`: DECISION is the operator interface's type. One row per

@@ -21,7 +21,7 @@ CHECKED = {"grants": 1, "complaints": [], "notes": [], "changes": []}
 SETS = {"environment": "prod", "sets": [{"name": "prod", "provider": "store", "inherits": [], "secrets": 0, "is_environment": True}]}
 STATUS = {"version": "1", "state": "uninitialised", "detail": "", "environment": None, "secrets": 0, "grants": 0, "armed": 0, "released": 0,
           "refused_while_locked": [], "engines": [], "audit_records": 0, "audit_head": "", "problems": [],
-          "rotations": []}
+          "backends": [], "rotations": []}
 SECRET = {"name": "prod/a", "current": 3, "versions": 5, "changed": "t", "removed": None}
 SHOW = {"secret": SECRET, "found_in": "prod", "keep": 10, "bytes": 3, "lines": 1, "final_newline": False, "is_text": True}
 LEASE = {"lease": "ab" * 32, "container": "web", "container_id": CONTAINER_ID, "engine": "docker", "volume": "v", "state": "released",

@@ -17,7 +17,7 @@ SECRET = {"name": "prod/a", "current": 3, "versions": 5, "changed": "t", "remove
 SHOW = {"secret": SECRET, "found_in": "prod", "keep": 10, "bytes": 3, "lines": 1, "final_newline": False, "is_text": True}
 STATUS = {"version": "1", "state": "uninitialised", "detail": "", "environment": None, "secrets": 0, "grants": 0, "armed": 0, "released": 0,
           "refused_while_locked": [], "engines": [], "audit_records": 0, "audit_head": "", "problems": [],
-          "rotations": []}
+          "backends": [], "rotations": []}
 # Whoever runs the tests may have switched some of them off.
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 RELOADED = {"grants": 0, "restart_needed": []}

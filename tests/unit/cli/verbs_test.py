@@ -16,7 +16,7 @@ SLOTS = {"slots": [{"id": 1, "kind": "host_key", "created": TIME}, {"id": 2, "ki
 BY_PASSPHRASE = {"slots": [{"id": 3, "kind": "passphrase", "created": TIME}]}
 STATUS = {
     "version": "0.1.0", "state": "unlocked", "detail": "", "environment": "prod", "secrets": 12, "grants": 3, "armed": 1,
-    "released": 4, "refused_while_locked": [], "audit_records": 99, "audit_head": "ab" * 32, "problems": [], "rotations": [],
+    "released": 4, "refused_while_locked": [], "audit_records": 99, "audit_head": "ab" * 32, "problems": [], "rotations": [], "backends": [],
     "engines": [{"name": "docker", "kind": "docker", "state": "connected", "detail": "", "version": "28.5.2"}],
 }
 BEGUN = {"rotation": "ab" * 8, "event": "begun", "secrets": [{"set": "prod", "name": "a", "before": 3, "after": 4}], "containers": 2}

@@ -162,7 +162,7 @@ static const struct {
 	{ "braces that do not close", "template-open", 7,
 		"at character 3 of the template: '{{' without '}}'", NULL },
 	{ "blanks in braces", "template-blank", 7, "' a ' is no valid name of a secret", NULL },
-	{ "logic in braces", "template-logic", 7, "'#if a' is no valid name of a secret", NULL },
+	{ "logic in braces", "template-logic", 7, "'#if a' is no secret: NAME, NAME#FIELD", NULL },
 	{ "logic in braces", "template-logic", 7, "'/if' is no valid name of a secret", NULL },
 	{ "three braces", "template-three", 7, "'{a' is no valid name of a secret", NULL },
 	{ "a template of text only", "template-no-secret", 7, "the template names no secret",

@@ -58,7 +58,7 @@ void on_prepare(struct operator_job *job)
 		job_fail(job, OPERATOR_ERROR("Invalid"),
 			"one of value_fd, generate and previous says what the next value is");
 		job_finish(job);
-	} else if (!job_reference(job) ||
+	} else if (!job_reference(job) || !job_is_of_store(job, job->reference.set) ||
 		   (has_value &&
 			   !job_secret(job, "value_fd", MAYFLY_VALUE_MAX_BYTES, &job->input))) {
 		job_finish(job);
@@ -260,7 +260,8 @@ static bool read_names(struct operator_job *job, struct rotating *rotating, json
 					name_of(job, text));
 				return false;
 			}
-		if (!job_knows_set(job, job->reference.set))
+		if (!job_knows_set(job, job->reference.set) ||
+			!job_is_of_store(job, job->reference.set))
 			return false;
 		rotating->changes[rotating->count++].reference = job->reference;
 		(void)json_array_append_new(

@@ -2,6 +2,7 @@
 #include "daemon/broker/listen/operator/operator_socket.h"
 
 #include "daemon/broker/provider/set_search.h"
+#include "daemon/broker/vault/vault_write.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
@@ -18,20 +19,6 @@
 
 static const char letters_and_digits[] =
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-
-/* Methods that only need the reference, and RUN. ACTION NULL: nothing is recorded. */
-static void start_with_reference(
-	struct operator_job *job, const char *action, void (*run)(struct operator_job *))
-{
-	job->run = run;
-	if (!job_reference(job)) {
-		job_finish(job);
-		return;
-	}
-	if (action)
-		job->record = job_secret_record(job, action);
-	job_start(job);
-}
 
 /* The secret of the set that was probably meant, as SET/NAME; false when none is near. */
 static bool find_nearest(const struct operator_job *job, char nearest[MAYFLY_REFERENCE_MAX + 1])
@@ -86,6 +73,92 @@ static bool put(struct operator_job *job, enum put_outcome *ret_outcome, uint32_
 	return r == 0;
 }
 
+/* ---- Sets of provider `vault`: written through. ---- */
+
+struct server_write {
+	struct vault_write write;
+	struct operator_job *job;
+	bool is_generated;
+};
+
+static struct vault_backend *backend_of(const struct operator_job *job)
+{
+	return vault_sets_find(&job->broker->vaults, job->reference.set);
+}
+
+static void on_written(void *context, int status, enum put_outcome outcome, uint32_t version,
+	const struct mayfly_error *err)
+{
+	struct server_write *written = context;
+	struct operator_job *job = written->job;
+	struct mayfly_error refusal;
+
+	if (status == 0) {
+		job->reply = json_pack("{s:I}", "version", (json_int_t)version);
+		if (!written->is_generated)
+			(void)json_object_set_new(
+				job->reply, "outcome", json_string(outcome_name(outcome)));
+	} else {
+		refusal = *err;
+		(void)error_within(&refusal, "%s/%s", job->reference.set, job->reference.name);
+		job_fail(job,
+			status == -EEXIST			 ? OPERATOR_ERROR("Exists")
+			: status == -EACCES			 ? OPERATOR_ERROR("Forbidden")
+			: status == -EINVAL || status == -EILSEQ ? OPERATOR_ERROR("Invalid")
+								 : OPERATOR_ERROR("Failed"),
+			"%s", refusal.text);
+	}
+	job_finish(job);
+}
+
+/* After RUN, on the loop: JOB's input goes to the server. */
+static void write_through(struct operator_job *job)
+{
+	struct server_write *written;
+	struct mayfly_error err;
+
+	if (job->error)
+		return;
+	written = calloc(1, sizeof *written);
+	if (!written || !backend_of(job)) {
+		free(written);
+		job_fail(job, OPERATOR_ERROR("Failed"), "set %s cannot be asked just now",
+			job->reference.set);
+		return;
+	}
+	job->extra = written;
+	written->job = job;
+	written->is_generated =
+		strcmp(json_string_value(json_object_get(job->record, "action")), "generate") == 0;
+	written->write = (struct vault_write){ .value = &job->input,
+		.stage = job_flag(job, "stage"),
+		.context = written,
+		.on_written = on_written };
+	if (vault_write_start(&written->write, backend_of(job), job->reference.name, &err) < 0)
+		job_fail(job, OPERATOR_ERROR("Invalid"), "%s", err.text);
+	else
+		job->is_continued = true;
+}
+
+static void run_nothing(struct operator_job *job)
+{
+	(void)job;
+}
+
+/* Methods that only need the reference, and RUN. ACTION NULL: nothing is recorded. */
+static void start_with_reference(
+	struct operator_job *job, const char *action, void (*run)(struct operator_job *))
+{
+	job->run = run;
+	if (!job_reference(job) || !job_is_of_store(job, job->reference.set)) {
+		job_finish(job);
+		return;
+	}
+	if (action)
+		job->record = job_secret_record(job, action);
+	job_start(job);
+}
+
 static void run_put(struct operator_job *job)
 {
 	enum put_outcome outcome;
@@ -110,6 +183,10 @@ void on_put(struct operator_job *job)
 		return;
 	}
 	job->record = job_secret_record(job, "put");
+	if (config_set_of_server(job->broker->config, job->reference.set)) {
+		job->run = run_nothing;
+		job->done = write_through;
+	}
 	job_start(job);
 }
 
@@ -156,9 +233,24 @@ static void run_generate(struct operator_job *job)
 		job->reply = json_pack("{s:I}", "version", (json_int_t)version);
 }
 
+static void run_generate_only(struct operator_job *job)
+{
+	(void)job_generate(job);
+}
+
 void on_generate(struct operator_job *job)
 {
-	start_with_reference(job, "generate", run_generate);
+	job->run = run_generate;
+	if (!job_reference(job)) {
+		job_finish(job);
+		return;
+	}
+	if (config_set_of_server(job->broker->config, job->reference.set)) {
+		job->run = run_generate_only;
+		job->done = write_through;
+	}
+	job->record = job_secret_record(job, "generate");
+	job_start(job);
 }
 
 static json_t *secret_to_json(const char *set, const struct secret_info *info)
@@ -234,7 +326,7 @@ void on_list(struct operator_job *job)
 	if (!sets) {
 		job_fail(job, OPERATOR_ERROR("Failed"), "out of memory");
 		job_finish(job);
-	} else if (set && !job_knows_set(job, set)) {
+	} else if (set && (!job_knows_set(job, set) || !job_is_of_store(job, set))) {
 		job_finish(job);
 	} else {
 		if (set) {
@@ -325,7 +417,7 @@ void on_show(struct operator_job *job)
 	if (!search) {
 		job_fail(job, OPERATOR_ERROR("Failed"), "out of memory");
 		job_finish(job);
-	} else if (job_reference(job) &&
+	} else if (job_reference(job) && job_is_of_store(job, job->reference.set) &&
 		   set_search_make(job->broker->config, job->reference.set, search) == 0) {
 		job_start(job);
 	} else {

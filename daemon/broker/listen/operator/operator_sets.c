@@ -76,7 +76,8 @@ void on_list_sets(struct operator_job *job)
 			(void)json_array_append_new(inherits, json_string(set->inherits[j]));
 		(void)json_array_append_new(
 			sets, json_pack("{s:s, s:s, s:o, s:b}", "name", set->name, "provider",
-				      "store", "inherits", inherits, "is_environment",
+				      set->provider == SET_PROVIDER_VAULT ? "vault" : "store",
+				      "inherits", inherits, "is_environment",
 				      config->environment &&
 					      strcmp(config->environment, set->name) == 0));
 	}
@@ -167,7 +168,8 @@ void on_diff(struct operator_job *job)
 	job->extra = comparison;
 	job->run = run_diff;
 	if (!comparison || !job_text(job, "left", &left) || !job_text(job, "right", &right) ||
-		!job_knows_set(job, left) || !job_knows_set(job, right)) {
+		!job_knows_set(job, left) || !job_knows_set(job, right) ||
+		!job_is_of_store(job, left) || !job_is_of_store(job, right)) {
 		job_finish(job);
 		return;
 	}
@@ -238,7 +240,8 @@ void on_fill_set(struct operator_job *job)
 
 	job->extra = search;
 	job->run = run_fill_set;
-	if (!search || !job_text(job, "set", &set) || !job_knows_set(job, set)) {
+	if (!search || !job_text(job, "set", &set) || !job_knows_set(job, set) ||
+		!job_is_of_store(job, set)) {
 		job_finish(job);
 		return;
 	}

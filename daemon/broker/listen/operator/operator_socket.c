@@ -288,6 +288,19 @@ bool job_knows_set(struct operator_job *job, const char *set)
 	return false;
 }
 
+bool job_is_of_store(struct operator_job *job, const char *set)
+{
+	const struct config_vault *vault = config_set_of_server(job->broker->config, set);
+
+	if (vault)
+		job_fail(job, OPERATOR_ERROR("Invalid"),
+			"set %s is on %s: look there, below %s/%s; from here its secrets can be "
+			"`put` "
+			"and `generate`d",
+			set, vault->addresses[0], vault->mount, vault->prefix);
+	return !vault;
+}
+
 bool job_reference(struct operator_job *job)
 {
 	struct mayfly_error err;

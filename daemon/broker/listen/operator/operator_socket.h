@@ -76,6 +76,9 @@ json_int_t job_optional_number(const struct operator_job *job, const char *name,
 bool job_flag(const struct operator_job *job, const char *name);
 /* The parameter `name` as a reference to a secret of a known set, in job->reference. */
 bool job_reference(struct operator_job *job);
+/* False, with an error that says where to look, when SET's secrets lie on a server: what Mayfly does
+ * there is put and generate. */
+bool job_is_of_store(struct operator_job *job, const char *set);
 /* True when CONFIG knows SET; else the error UnknownSet with the nearest name. */
 bool job_knows_set(struct operator_job *job, const char *set);
 /* The descriptor that NAME gives the index of, -1 (and an error unless OPTIONAL) otherwise. It

@@ -73,7 +73,12 @@ static void run_status(struct operator_job *job)
 	struct mayfly_error err;
 	uint64_t secrets = 0;
 
+	uint64_t own = 0;
+
 	(void)store_count(job->broker->store, NULL, &secrets, &err);
+	/* What is kept for sets of provider `vault` is nobody's secret here. */
+	(void)store_count(job->broker->store, VAULT_OWN_SET, &own, &err);
+	secrets -= own < secrets ? own : secrets;
 	(void)json_object_set_new(job->reply, "secrets", json_integer((json_int_t)secrets));
 }
 
@@ -100,6 +105,7 @@ void on_status(struct operator_job *job)
 		"environment", broker->config->environment, "refused_while_locked",
 		broker_refused_names(broker), "engines", engines_to_json(broker), "audit_head",
 		head, "problems", problems, "rotations", rotations_describe(&broker->rotations));
+	(void)json_object_set_new(job->reply, "backends", vault_sets_status(&broker->vaults));
 	numbers = json_pack("{s:I, s:I, s:I, s:I}", "grants",
 		(json_int_t)broker->leases.policy->grants_count, "armed", armed, "released",
 		released, "audit_records", (json_int_t)seq);
@@ -240,6 +246,37 @@ static void check_config(const struct broker *broker, json_t *checks)
 			"operators can print values");
 }
 
+static void check_backend(json_t *backend, json_t *checks)
+{
+	const char *set = json_string_value(json_object_get(backend, "set"));
+	const char *state = json_string_value(json_object_get(backend, "state"));
+	const char *detail = json_string_value(json_object_get(backend, "detail"));
+	json_t *address = json_array_get(json_object_get(backend, "addresses"), 0);
+	const char *url = json_string_value(json_object_get(address, "url"));
+
+	if (strcmp(state, "connected") == 0 && !detail[0])
+		check(checks, "backend", "ok", NULL, "set %s: %s answers and we are logged in", set,
+			url);
+	else if (strcmp(state, "waiting") == 0)
+		check(checks, "backend", "ok", NULL, "set %s: %s has not been needed yet", set,
+			url);
+	else
+		check(checks, "backend", strcmp(state, "connected") == 0 ? "warning" : "failed",
+			"look at the server; `mayfly status` shows when it is well again",
+			"set %s: %s: %s%s%s", set, url, state, detail[0] ? ": " : "", detail);
+}
+
+static void check_backends(const struct broker *broker, json_t *checks)
+{
+	json_t *backends = vault_sets_status(&broker->vaults), *backend;
+	size_t i;
+
+	json_array_foreach (backends, i, backend) {
+		check_backend(backend, checks);
+	}
+	json_decref(backends);
+}
+
 static void check_store_state(struct operator_job *job, json_t *checks)
 {
 	const char *detail = NULL;
@@ -301,6 +338,7 @@ void on_doctor(struct operator_job *job)
 	for (i = 0; i < broker->engines_count; i++)
 		check_engine(broker, i, checks);
 	check_config(broker, checks);
+	check_backends(broker, checks);
 	check_store_state(job, checks);
 	json_object_foreach (broker->problems, what, problem)
 		check(checks, "broker", "failed", NULL, "%s", json_string_value(problem));

@@ -205,16 +205,16 @@ class HardEnd(LeaseCase):
         directory = self.mayfly.root / "run/mayfly/container"
         self.policy({"name": "a", "mode": "0444"}, max_ttl="20s")
         self.start(options=("-v", f"{directory}:/run/mayfly:ro"))
-        watch = subprocess.Popen(["docker", "-H", f"unix://{self.engine.socket}", "exec", "web1", "call", "--more", "3", "Watch", "-"],
+        watch = subprocess.Popen(["docker", "-H", f"unix://{self.engine.socket}", "exec", "web1", "call", "--more", "4", "Watch", "-"],
                                  stdout=subprocess.PIPE, text=True)
         self.addCleanup(watch.wait)
         self.addCleanup(watch.kill)
         self.addCleanup(watch.stdout.close)
-        events = [(json.loads(watch.stdout.readline())["parameters"], boot_ms()) for _ in range(3)]
-        self.assertEqual([event["event"] for event, _ in events], ["present", "expiring", "ended"])
+        events = [(json.loads(watch.stdout.readline())["parameters"], boot_ms()) for _ in range(4)]
+        self.assertEqual([event["event"] for event, _ in events], ["present", "synchronised", "expiring", "ended"])
         expires = events[0][0]["delivery"]["expires"]
         self.assertRegex(expires, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
-        self.assertAlmostEqual(events[2][1] - events[1][1], 2000, delta=300)
+        self.assertAlmostEqual(events[3][1] - events[2][1], 2000, delta=300)
         ends = time.mktime(time.strptime(expires, "%Y-%m-%dT%H:%M:%SZ")) - time.timezone
         self.assertLess(abs(ends - time.time()), 2.5)
 

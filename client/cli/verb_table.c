@@ -321,7 +321,8 @@ static const struct verb_option status_options[] = {
 		.text = "one line, and the exit status of a monitoring plugin: 0 well, 1 warning, "
 			"2 critical, 3 not reachable" },
 	{ .name = "watch",
-		.text = "look once a second, in place: containers, leases, ages, ends, rotations; "
+		.text = "look once a second, in place: containers, leases, ages, ends, rotations, "
+			"backends; "
 			"with --json a line for each change" },
 	OPTIONS_END,
 };

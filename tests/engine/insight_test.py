@@ -1,7 +1,14 @@
 """What an operator can find out about real containers: explain, audit, policy check, forbid, unlock."""
 
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import time
 
 import harness
 
@@ -167,3 +174,58 @@ class Insight(harness.EngineCase):
         self.assertIn(f"{self.plugin}: connected", self.joined("status"))
         self.assertIn("MAYFLY OK - unlocked", self.mayfly.mayfly("status", "--check").stdout)
         self.assertIn("cgroup version 1", self.joined("doctor"))
+
+    def watch(self, *arguments, **options):
+        watch = subprocess.Popen(
+            [self.mayfly.build / "client/cli/mayfly", "status", "--watch", *arguments],
+            env=dict(os.environ, MAYFLY_ROOT=str(self.mayfly.root), NO_COLOR="1"),
+            **options,
+        )
+        self.addCleanup(watch.wait)
+        self.addCleanup(watch.kill)
+        return watch
+
+    def test_a_watch_in_json_tells_each_change_once(self):
+        self.mayfly.put("prod/watched", "a value")
+        self.mayfly.policy(harness.grant("web", {"container.name": "web*"}, "watched"))
+        said = self.mayfly.root / "events"
+        with said.open("w") as file:
+            self.watch("--json", stdout=file)
+        events = lambda: [json.loads(line) for line in said.read_text().splitlines()]
+        names = lambda: [event["event"] for event in events()]
+        harness.wait_for(lambda: names() == ["status"], "the first look is told")
+        self.start("web1")
+        released = lambda e: e["event"] == "lease" and (e["object"]["container"], e["object"]["state"]) == ("web1", "released")
+        harness.wait_for(lambda: any(released(e) for e in events()), "the release is told")
+        told = len(events())
+        time.sleep(3)
+        self.assertEqual(len(events()), told, "ages are no change")
+        self.mayfly.mayfly("rotate", "prod/watched", input="another value")
+        harness.wait_for(
+            lambda: any(f["version"] == 2 for e in events() if e["event"] == "lease" for f in e["object"]["files"]),
+            "the new version is told",
+        )
+        self.engine.docker("rm", "-f", "web1")
+        harness.wait_for(lambda: names()[-1] == "lease_ended", "the end is told")
+        self.mayfly.stop()
+        harness.wait_for(lambda: names()[-1] == "unreachable", "that nobody answers is told")
+        self.mayfly.start()
+        harness.wait_for(lambda: "status" in names()[-3:], "that somebody answers again is told")
+
+    def test_a_watch_redraws_in_place_within_80_columns(self):
+        self.start("web-" + "x" * 30)
+        master, slave = pty.openpty()
+        self.addCleanup(os.close, master)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 12, WIDTH, 0, 0))
+        self.watch(stdout=slave)
+        os.close(slave)
+        text = ""
+        while text.count("\033[H") < 3:
+            text += os.read(master, 65536).decode()
+        pages = text.split("\033[H")[1:3]
+        for page in pages:
+            self.assertIn("1 released", page)
+            self.assertIn("prod/db", page)
+            lines = [re.sub("\033\\[[0-9;]*[A-Za-z]", "", line) for line in page.splitlines()]
+            self.assertLessEqual(max(map(len, lines)), WIDTH, page)
+            self.assertLess(len(lines), 12, page)

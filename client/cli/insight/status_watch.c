@@ -135,6 +135,23 @@ static void engines(struct page *page, json_t *status)
 	}
 }
 
+static void backends(struct page *page, json_t *status)
+{
+	json_t *backend;
+	size_t i;
+
+	json_array_foreach (json_object_get(status, "backends"), i, backend) {
+		const char *state = json_text(backend, "state");
+		const bool is_well =
+			strcmp(state, "connected") == 0 || strcmp(state, "waiting") == 0;
+		const char *detail = json_text(backend, "detail");
+		AUTO_FREE char *text = text_format("backend   set %s: %s%s%s",
+			json_text(backend, "set"), state, detail[0] ? "; " : "", detail);
+
+		line(page, is_well ? PAINT_PLAIN : PAINT_BAD, text);
+	}
+}
+
 static void problems(struct page *page, json_t *status)
 {
 	json_t *problem;
@@ -237,6 +254,7 @@ static void draw(const struct look *look)
 	} else {
 		head(&page, look->status);
 		engines(&page, look->status);
+		backends(&page, look->status);
 		problems(&page, look->status);
 		rotations(&page, look->status);
 		leases(&page, look->leases);
@@ -268,10 +286,11 @@ static json_t *find(json_t *list, const char *key, const char *value)
 }
 
 /* Without what changes by itself as time goes by. */
-static json_t *without_ages(json_t *lease)
+static json_t *without_ages(json_t *item)
 {
-	static const char *const ages[] = { "age_s", "renewal_in_s", "expires_in_s" };
-	json_t *copy = json_made(json_copy(lease));
+	static const char *const ages[] = { "age_s", "renewal_in_s", "expires_in_s", "token_life_s",
+		"oldest_value_s", "requests", "served_stale" };
+	json_t *copy = json_made(json_copy(item));
 
 	for (size_t i = 0; i < sizeof ages / sizeof ages[0]; i++)
 		(void)json_object_del(copy, ages[i]);
@@ -306,8 +325,8 @@ static void compare_lists(json_t *before, json_t *now, const char *key, const ch
 /* The rest of the status, without numbers that count what the other events tell. */
 static json_t *rest_of(json_t *status)
 {
-	static const char *const told[] = { "rotations", "audit_records", "audit_head", "armed",
-		"released" };
+	static const char *const told[] = { "rotations", "backends", "audit_records", "audit_head",
+		"armed", "released" };
 	json_t *copy = json_made(json_copy(status));
 
 	for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
@@ -328,6 +347,8 @@ static void tell_changes(const struct look *before, const struct look *now)
 			print_event("status", rest);
 		compare_lists(json_object_get(before->status, "rotations"),
 			json_object_get(now->status, "rotations"), "id", "rotation");
+		compare_lists(json_object_get(before->status, "backends"),
+			json_object_get(now->status, "backends"), "set", "backend");
 		compare_lists(before->leases, now->leases, "lease", "lease");
 	}
 	(void)fflush(stdout);

@@ -283,6 +283,7 @@ class Privileges(harness.EngineCase):
                 **log,
                 **loop,
                 **groups,
+                r"anon_inode:\[timerfd\]": 1,  # of all leases' ends
                 rf"{root}/var/lib/mayfly/(state|store).db(-wal)?": 4,
                 rf"{root}/var/lib/mayfly/audit": 1,
                 rf"{root}/var/lib/mayfly/audit/audit.jsonl": 1,

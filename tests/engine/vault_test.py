@@ -147,6 +147,59 @@ class Vault(harness.EngineCase):
         self.reconfigure(self.mayfly.config)
         self.assertEqual(["sets"], json.loads(self.reloaded)["restart_needed"])
 
+    def wait_password(self, name, password, seconds=15):
+        harness.wait_for(lambda: self.cat(name, "db/password") == password, f"{name} has {password}", seconds)
+
+    def change(self, password):
+        self.state.kv_put("kv", "shop/db", {"user": "app", "password": password})
+
+    def allow(self, **more):
+        self.mayfly.policy(harness.grant("web", {"container.name": "web*"}, "db#password", {"template": "{{db#user}}:{{db#password}}", "as": "both"}, **more))
+
+    def test_a_change_at_the_server_is_a_rotation(self):
+        """Files that belong together in one generation, the application told, once for each change; nothing after a restart."""
+        self.allow(on_rotate={"signal": "HUP"})
+        self.engine.docker("run", "-d", "--network", "none", "--name", "web1", "-v", "secrets:/run/secrets", harness.IMAGE, "sh", "-c",
+                           "trap 'echo told >> /tmp/told' HUP; while :; do sleep 0.1; done")
+        self.start("web2")
+        self.wait_password("web2", "geheim-1")  # not what the test before has left
+        self.change("geheim-2")
+        for name in ("web1", "web2"):
+            self.wait_password(name, "geheim-2")
+            self.assertEqual("app:geheim-2", self.cat(name, "both"))
+        told = lambda: self.engine.docker("exec", "web1", "cat", "/tmp/told", check=False).stdout.count("told")
+        harness.wait_for(lambda: told() == 1, "web1 is told")
+        record = [r for r in self.mayfly.audit() if r["action"] == "rotate"][-1]
+        self.assertEqual("its server has another version", record["reason"])
+        self.assertEqual({"db#password", "db#user"}, {s["name"] for s in record["secrets"]})
+        self.mayfly.stop()
+        self.mayfly.start(init=False)
+        time.sleep(3)
+        self.assertEqual((1, "geheim-2"), (told(), self.cat("web1", "db/password")), "nothing has changed meanwhile")
+        self.mayfly.stop()
+        self.change("geheim-3")
+        self.mayfly.start(init=False)
+        self.wait_password("web1", "geheim-3", 60)
+        harness.wait_for(lambda: told() == 2, "web1 is told again")
+
+    def test_a_change_that_makes_somebody_unwell_is_taken_back_on_this_host(self):
+        self.allow(rollback_if_unhealthy_within="20s")
+        self.engine.docker("run", "-d", "--network", "none", "--name", "web1", "-v", "secrets:/run/secrets", harness.IMAGE, "sh", "-c",
+                           "while ! grep -q geheim-2 /run/secrets/db/password; do sleep 0.1; done; exit 1")
+        self.start("web2")
+        self.wait_password("web2", "geheim-1")  # not what the test before has left
+        self.change("geheim-2")
+        harness.wait_for(lambda: any(r["action"] == "rollback" for r in self.mayfly.audit()), "it is taken back", 30)
+        self.wait_password("web2", "geheim-1")
+        self.assertIn("web1 has ended", [r for r in self.mayfly.audit() if r["action"] == "rollback"][-1]["reason"])
+        self.start("web3")
+        self.assertEqual("geheim-1", self.cat("web3", "db/password"))
+        time.sleep(3)
+        self.assertEqual("geheim-1", self.cat("web2", "db/password"), "the refused version does not come again")
+        self.change("geheim-3")
+        for name in ("web2", "web3"):
+            self.wait_password(name, "geheim-3")
+
     def inject(self, *call):
         result = harness.run(INJECT, self.mayfly.child("mayfly-broker"), *call, check=False)
         harness.need(result.returncode != 77, result.stdout.strip())

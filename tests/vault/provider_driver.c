@@ -345,7 +345,7 @@ static void target_call(struct driver *driver, const char *what, const char *set
 	if (!backend || vault_backend_target(backend, name, &target, &err) < 0)
 		return;
 	if (strcmp(what, "watch") == 0)
-		(void)vault_watch(backend, target.name);
+		(void)vault_watch(backend, target.name, 0);
 	else if (strcmp(what, "unwatch") == 0)
 		vault_unwatch(backend, target.name);
 	else

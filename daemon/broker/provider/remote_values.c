@@ -127,6 +127,17 @@ static void on_value(struct vault_reader *reader, int status, struct vault_value
 	known(value, status);
 }
 
+/* False: the version that is meant does not exist. */
+static bool choose_pinned(struct remote_value *value, const struct vault_backend *backend)
+{
+	const struct vault_pin *pin = vault_pin_find(backend, value->target.name);
+
+	if (!pin || value->target.version)
+		return true;
+	value->target.version = value->previous ? pin->version - 1 : pin->version;
+	return value->target.version > 0;
+}
+
 static void start(struct remote_value *value)
 {
 	struct vault_sets *vaults = value->of->vaults;
@@ -142,6 +153,8 @@ static void start(struct remote_value *value)
 		return;
 	}
 	value->status = vault_backend_target(backend, value->name, &value->target, &value->err);
+	if (value->status == 0 && !choose_pinned(value, backend))
+		value->status = -ESTALE;
 	if (value->status < 0) {
 		value->is_known = true;
 		return;

@@ -219,6 +219,13 @@ static void on_vault_alarm(void *context, const char *text)
 				     "reason", text));
 }
 
+static void on_vault_changed(void *context, const char *set, const char *path, uint32_t version)
+{
+	struct broker *broker = context;
+
+	rotations_on_remote_change(&broker->rotations, set, path, version);
+}
+
 void broker_vaults_init(struct broker *broker, bool may_connect)
 {
 	broker->vaults = (struct vault_sets){ .loop = broker->loop,
@@ -227,7 +234,8 @@ void broker_vaults_init(struct broker *broker, bool may_connect)
 		.store = broker->store,
 		.may_connect = may_connect,
 		.context = broker,
-		.on_alarm = on_vault_alarm };
+		.on_alarm = on_vault_alarm,
+		.on_changed = on_vault_changed };
 	vault_sets_init(&broker->vaults);
 	broker->leases.sources.vaults = &broker->vaults;
 	broker_vaults_apply(broker);
@@ -243,6 +251,7 @@ void broker_vaults_apply(struct broker *broker)
 	broker_problem(broker, "vault",
 		vault_sets_apply(&broker->vaults, broker->config, &err) < 0 ? err.text : NULL);
 	broker_problem(broker, "vault alarm", NULL);
+	rotations_follow(&broker->rotations);
 	broker_wake(broker);
 }
 

@@ -43,6 +43,15 @@ bool rotation_concerns(const struct rotation *rotation, const struct lease *leas
 	return false;
 }
 
+/* A server may begin to count anew, and what it does not count is never known to be there. */
+static bool is_wanted(
+	const struct rotation *rotation, const struct store_change *change, uint32_t version)
+{
+	if (rotation->is_remote)
+		return change->after != 0 && version == change->after;
+	return version >= change->after;
+}
+
 bool rotation_has_reached(const struct rotation *rotation, const struct lease *lease)
 {
 	for (size_t i = 0; i < rotation->changes_count; i++) {
@@ -56,7 +65,7 @@ bool rotation_has_reached(const struct rotation *rotation, const struct lease *l
 				strcmp(used->name, change->reference.name) != 0)
 				continue;
 			is_used = true;
-			is_new |= used->version >= change->after;
+			is_new |= is_wanted(rotation, change, used->version);
 		}
 		if (is_used && !is_new)
 			return false;
@@ -395,6 +404,7 @@ int rotation_begin(struct rotations *rotations, const char *id, const struct sto
 	rotation->actor = json_incref(options->actor);
 	rotation->canary = options->canary;
 	rotation->has_apply = options->has_apply;
+	rotation->is_remote = options->is_remote;
 	rotation_collect(rotation);
 	rotation_save(rotation);
 	/* Whoever has begun it hears of its beginning first. */
@@ -445,7 +455,8 @@ static void on_release(struct rotations *rotations, const struct lease *lease)
 
 	TAILQ_FOREACH(rotation, &rotations->list, entry)
 	{
-		if (!rotation_concerns(rotation, lease) || rotation_has_reached(rotation, lease) ||
+		if (rotation->is_superseded || !rotation_concerns(rotation, lease) ||
+			rotation_has_reached(rotation, lease) ||
 			rotation_add_target(rotation, lease) < 0)
 			continue;
 		if (rotation->state == ROTATION_OVER)
@@ -457,6 +468,7 @@ static void on_release(struct rotations *rotations, const struct lease *lease)
 void rotations_on_lease_event(
 	struct rotations *rotations, const struct lease *lease, enum lease_event event)
 {
+	rotations_follow(rotations);
 	if (event == LEASE_EVENT_PRESENT)
 		on_release(rotations, lease);
 	else if (event == LEASE_EVENT_ENDED && lease->holder.id && !lease_is_alive(lease))
@@ -480,6 +492,7 @@ void rotations_init(struct rotations *rotations, struct lease_context *leases)
 {
 	*rotations = (struct rotations){ .leases = leases };
 	TAILQ_INIT(&rotations->list);
+	rotations_follow_init(rotations);
 }
 
 void rotations_stop(struct rotations *rotations)
@@ -487,6 +500,7 @@ void rotations_stop(struct rotations *rotations)
 	struct rotation *rotation;
 
 	rotations->is_stopping = true;
+	rotations_follow_stop(rotations);
 	while ((rotation = TAILQ_FIRST(&rotations->list))) {
 		rotation_tell_watches(rotation,
 			json_pack("{s:s, s:s}", "event", "over", "outcome", "interrupted"), true);

@@ -9,8 +9,10 @@
  *
  * The store has changed before a rotation begins; from then on it goes on until every target has been
  * reached, over a restart of ours too: its row in state.db says what it is, and what is left to do is
- * seen from the deliveries. Start reading at rotation_go_on(). rotation_target.c has one target's way,
- * rotation_tell.c what the application is told, rotation_back.c the way back, rotation_row.c the row.
+ * seen from the deliveries. One that a server of a set of provider `vault` has begun has no row: what
+ * the server has and what the deliveries have is compared again after our start. Start reading at rotation_go_on(). rotation_target.c has one target's way,
+ * rotation_tell.c what the application is told, rotation_back.c the way back, rotation_row.c the row,
+ * rotation_remote.c what servers change.
  * Loop thread only. */
 #pragma once
 
@@ -80,6 +82,8 @@ struct rotation {
 	char id[ROTATION_ID_LENGTH + 1];
 	enum rotation_state state;
 	bool is_back;	    /* on the way back */
+	bool is_remote;	    /* a server has begun it */
+	bool is_superseded; /* by a later change of the same secret, there */
 	bool is_unresolved; /* from a row; the store was not looked at yet */
 	bool is_resolving;
 	char *back_reason; /* it is to be taken back, or was */
@@ -97,6 +101,8 @@ struct rotation {
 };
 TAILQ_HEAD(rotation_list, rotation);
 
+TAILQ_HEAD(followed_paths, followed_path);
+
 /* The broker has one. */
 struct rotations {
 	struct lease_context *leases;
@@ -104,6 +110,9 @@ struct rotations {
 	bool (*is_watched)(void *data, const struct lease *lease);
 	void *data;
 	struct rotation_list list;
+	struct handle_group handles;
+	struct deadline follow;
+	struct followed_paths followed; /* that somebody has, and a server may change */
 	char boot_id[64];
 	bool is_stopping;
 };
@@ -116,10 +125,11 @@ struct rotation_options {
 	json_t *actor;	 /* who, for the audit; a reference is taken */
 	unsigned canary; /* so many containers first */
 	bool has_apply;
+	bool is_remote;
 };
 
-/* CHANGES (copied) have been made in the store under the row that rotation_row_begin() wrote as ID.
- * -ENOMEM. */
+/* CHANGES (copied) have been made in the store under the row that rotation_row_begin() wrote as ID,
+ * or IS_REMOTE. -ENOMEM. */
 int rotation_begin(struct rotations *rotations, const char *id, const struct store_change *changes,
 	size_t count, const struct rotation_options *options, struct rotation **ret_rotation);
 
@@ -139,6 +149,13 @@ void rotations_resume(struct rotations *rotations);
 
 /* What was in the way may have gone: the store is unlocked, the mounter is back. */
 void rotations_wake(struct rotations *rotations);
+
+/* Who has what, or which servers are asked, has changed: soon afterwards the right paths are watched. */
+void rotations_follow(struct rotations *rotations);
+
+/* PATH of vault set SET has another version (0: they have no numbers). */
+void rotations_on_remote_change(
+	struct rotations *rotations, const char *set, const char *path, uint32_t version);
 
 /* The engine says that container ID has turned unhealthy, or has ended. */
 void rotations_on_unwell(

@@ -30,6 +30,22 @@ static void give_up(struct rotation *rotation, const char *why)
 	rotation_go_on(rotation);
 }
 
+/* The bytes of before are current again. */
+static void reach_everybody_again(struct rotation *rotation)
+{
+	rotation->is_back = true;
+	rotation->state = ROTATION_GOING;
+	rotation_clear_targets(rotation);
+	rotation_collect(rotation);
+	rotation_save(rotation);
+	rotation_tell_watches(rotation,
+		json_pack("{s:s, s:o, s:s}", "event", "rolling_back", "secrets",
+			rotation_changes_to_json(rotation->changes, rotation->changes_count),
+			"text", rotation->back_reason),
+		false);
+	rotation_go_on(rotation);
+}
+
 static void on_restored(struct work_item *item, bool is_abandoned)
 {
 	struct rotation *rotation = container_of(item, struct rotation, store_work);
@@ -45,24 +61,20 @@ static void on_restored(struct work_item *item, bool is_abandoned)
 	} else if (rotation->store_status < 0) {
 		give_up(rotation, rotation->store_error.text);
 	} else {
-		rotation->is_back = true;
-		rotation->state = ROTATION_GOING;
-		rotation_clear_targets(rotation);
-		rotation_collect(rotation);
-		rotation_save(rotation);
-		rotation_tell_watches(rotation,
-			json_pack("{s:s, s:o, s:s}", "event", "rolling_back", "secrets",
-				rotation_changes_to_json(
-					rotation->changes, rotation->changes_count),
-				"text", rotation->back_reason),
-			false);
-		rotation_go_on(rotation);
+		reach_everybody_again(rotation);
 	}
 	handle_group_release(&rotation->handles);
 }
 
 static void restore(struct rotation *rotation)
 {
+	if (rotation->is_remote) {
+		if (rotation_restore_remote(rotation, &rotation->store_error) < 0)
+			give_up(rotation, rotation->store_error.text);
+		else
+			reach_everybody_again(rotation);
+		return;
+	}
 	rotation->store_work = (struct work_item){ .run = run_restore, .on_done = on_restored };
 	handle_group_hold(&rotation->handles);
 	if (work_queue_start(rotation->rotations->leases->loop, &rotation->store_work, NULL) < 0) {

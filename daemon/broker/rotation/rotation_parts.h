@@ -29,6 +29,11 @@ void rotation_target_abandon(struct rotation_target *target);
 /* rotation_back.c: reasons to take it back have been given and nothing is at work. */
 void rotation_begin_back(struct rotation *rotation);
 
+/* rotation_remote.c: the versions of before are read from now on. -EOPNOTSUPP there are none. */
+int rotation_restore_remote(struct rotation *rotation, struct mayfly_error *err);
+void rotations_follow_init(struct rotations *rotations);
+void rotations_follow_stop(struct rotations *rotations);
+
 /* rotation_resume.c: one that is unresolved, as soon as the store is unlocked */
 void rotation_resolve(struct rotation *rotation);
 

@@ -187,4 +187,5 @@ void rotations_resume(struct rotations *rotations)
 		rotation_resolve(rotation);
 	}
 	json_decref(rows);
+	rotations_follow(rotations);
 }

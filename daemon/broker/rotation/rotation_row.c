@@ -139,7 +139,7 @@ static void start_saving(struct rotation *rotation, json_t *row)
 
 void rotation_save(struct rotation *rotation)
 {
-	json_t *row = to_row(rotation);
+	json_t *row = rotation->is_remote ? NULL : to_row(rotation);
 
 	deadline_cancel(&rotation->saving);
 	if (row)
@@ -148,14 +148,16 @@ void rotation_save(struct rotation *rotation)
 
 void rotation_save_soon(struct rotation *rotation)
 {
-	if (rotation->state != ROTATION_OVER && !deadline_is_armed(&rotation->saving))
+	if (!rotation->is_remote && rotation->state != ROTATION_OVER &&
+		!deadline_is_armed(&rotation->saving))
 		deadline_arm(&rotation->saving, SAVING_PAUSE_MS);
 }
 
 void rotation_unsave(struct rotation *rotation)
 {
 	deadline_cancel(&rotation->saving);
-	start_saving(rotation, NULL);
+	if (!rotation->is_remote)
+		start_saving(rotation, NULL);
 }
 
 /* --- reading --- */

@@ -234,6 +234,7 @@ int vault_backend_new(const struct vault_backend_args *args, struct vault_backen
 	backend->on_new_token = args->on_new_token;
 	TAILQ_INIT(&backend->entries);
 	TAILQ_INIT(&backend->writes);
+	TAILQ_INIT(&backend->pins);
 	handle_group_init(&backend->handles, on_backend_empty);
 	r = vault_link_init(
 		&backend->link, args->loop, &backend->handles, args->arena, args->config, err);
@@ -262,6 +263,8 @@ void vault_backend_close(struct vault_backend *backend)
 	vault_writes_end(backend);
 	while ((entry = TAILQ_FIRST(&backend->entries)))
 		entry_end(entry);
+	while (!TAILQ_EMPTY(&backend->pins))
+		vault_pin_clear(backend, TAILQ_FIRST(&backend->pins)->path);
 	vault_login_close(&backend->login);
 	vault_link_close(&backend->link);
 	handle_group_release(&backend->handles);

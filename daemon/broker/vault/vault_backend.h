@@ -18,6 +18,15 @@ struct vault_backend;
 struct vault_entry;
 struct vault_write;
 
+/* A change that was taken back: the newest version that is read is VERSION, until the server has another
+ * one than REFUSED. Lost with the backend; then the change comes, and may be taken back, once more. */
+struct vault_pin {
+	TAILQ_ENTRY(vault_pin) entry;
+	char path[VAULT_PATH_SIZE];
+	uint32_t version, refused;
+};
+TAILQ_HEAD(vault_pins, vault_pin);
+
 struct vault_reader {
 	TAILQ_ENTRY(vault_reader) entry;
 	struct vault_entry *of; /* NULL: is not reading */
@@ -56,6 +65,7 @@ struct vault_entry {
 	unsigned watchers;
 	bool is_polling, is_metadata_denied;
 	struct vault_value *told; /* what watchers know */
+	uint32_t known;		  /* ... or the number of what they know; 0: nothing */
 	struct vault_reader poller;
 	struct vault_exchange *metadata;
 	struct deadline poll;
@@ -66,6 +76,8 @@ struct vault_backend {
 	TAILQ_ENTRY(vault_backend) entry;
 	struct handle_group handles;
 	char set[MAYFLY_SET_NAME_MAX + 1];
+	uint64_t serial; /* no other backend has had it */
+	struct vault_pins pins;
 	struct config_vault *config; /* counted */
 	uv_loop_t *loop;
 	struct arena *arena;
@@ -118,9 +130,17 @@ void vault_reader_forget(struct vault_reader *reader);
 /* What is known of PATH is asked for again by the next reader. */
 void vault_backend_outdate(struct vault_backend *backend, const char *path);
 
-/* Asks for the newest version of PATH once in each `refresh`, however many watch it. */
-int vault_watch(struct vault_backend *backend, const char *path);
+/* Asks for the newest version of PATH once in each `refresh`, however many watch it. KNOWN: the version
+ * that the watcher has, if it has a number; else 0. */
+int vault_watch(struct vault_backend *backend, const char *path, uint32_t known);
 void vault_unwatch(struct vault_backend *backend, const char *path);
+
+/* Loop thread. -ENOMEM. */
+int vault_pin_set(
+	struct vault_backend *backend, const char *path, uint32_t version, uint32_t refused);
+/* NULL: nothing was taken back. */
+const struct vault_pin *vault_pin_find(const struct vault_backend *backend, const char *path);
+void vault_pin_clear(struct vault_backend *backend, const char *path);
 
 /* Of vault_entry.c, for vault_read.c and vault_watch.c. */
 struct vault_entry *vault_entry_get(

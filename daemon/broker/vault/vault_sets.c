@@ -66,9 +66,11 @@ static int begin_set(
 			"mayflyd",
 			set->name);
 	r = vault_backend_new(&args, &backend, err);
-	if (r == 0)
-		TAILQ_INSERT_TAIL(&sets->backends, backend, entry);
-	return r;
+	if (r < 0)
+		return r;
+	backend->serial = ++sets->made;
+	TAILQ_INSERT_TAIL(&sets->backends, backend, entry);
+	return 0;
 }
 
 static void end_what_changed(struct vault_sets *sets, const struct config *config)

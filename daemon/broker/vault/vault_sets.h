@@ -17,6 +17,7 @@ struct vault_sets {
 	struct vault_cache cache;
 	struct vault_backends backends;
 	bool may_connect; /* this process was born with the right to */
+	uint64_t made;	  /* backends, ever */
 	unsigned stopping;
 	void *context;
 	/* Somebody must look at this: a wrapping token that somebody else has used, ... */

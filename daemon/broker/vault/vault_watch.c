@@ -6,6 +6,9 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define POLL_LIMIT_MS 10000
@@ -32,9 +35,11 @@ static bool is_same_map(const struct vault_entry *entry, const struct vault_valu
 static void note(struct vault_entry *entry, struct vault_value *value)
 {
 	struct vault_backend *backend = entry->backend;
-	const bool is_other =
-		entry->told && (entry->told->version != value->version ||
-				       (value->version == 0 && !is_same_map(entry, value)));
+	bool is_other = entry->known != 0 && entry->known != value->version;
+
+	if (entry->told)
+		is_other = entry->told->version != value->version ||
+			   (value->version == 0 && !is_same_map(entry, value));
 
 	vault_value_unref(entry->told);
 	entry->told = vault_value_ref(value);
@@ -122,7 +127,7 @@ void vault_entry_end_watching(struct vault_entry *entry)
 	entry->watchers = 0;
 }
 
-int vault_watch(struct vault_backend *backend, const char *path)
+int vault_watch(struct vault_backend *backend, const char *path, uint32_t known)
 {
 	struct vault_entry *entry = vault_entry_get(backend, path, 0);
 
@@ -130,7 +135,8 @@ int vault_watch(struct vault_backend *backend, const char *path)
 		return -ENOMEM;
 	if (entry->watchers++ > 0)
 		return 0;
-	if (entry->value)
+	entry->known = known;
+	if (entry->value && (known == 0 || entry->value->version == known))
 		entry->told = vault_value_ref(entry->value);
 	if (!entry->is_polling)
 		schedule(entry);
@@ -146,4 +152,48 @@ void vault_unwatch(struct vault_backend *backend, const char *path)
 	deadline_cancel(&entry->poll);
 	vault_value_unref(entry->told);
 	entry->told = NULL;
+}
+
+/* --- what was taken back --- */
+
+static struct vault_pin *find_pin(const struct vault_backend *backend, const char *path)
+{
+	struct vault_pin *pin;
+
+	TAILQ_FOREACH(pin, &backend->pins, entry)
+	if (strcmp(pin->path, path) == 0)
+		return pin;
+	return NULL;
+}
+
+const struct vault_pin *vault_pin_find(const struct vault_backend *backend, const char *path)
+{
+	return find_pin(backend, path);
+}
+
+int vault_pin_set(
+	struct vault_backend *backend, const char *path, uint32_t version, uint32_t refused)
+{
+	struct vault_pin *pin = find_pin(backend, path);
+
+	if (!pin) {
+		pin = calloc(1, sizeof *pin);
+		if (!pin)
+			return -ENOMEM;
+		(void)snprintf(pin->path, sizeof pin->path, "%s", path);
+		TAILQ_INSERT_TAIL(&backend->pins, pin, entry);
+	}
+	pin->version = version;
+	pin->refused = refused;
+	return 0;
+}
+
+void vault_pin_clear(struct vault_backend *backend, const char *path)
+{
+	struct vault_pin *pin = find_pin(backend, path);
+
+	if (!pin)
+		return;
+	TAILQ_REMOVE(&backend->pins, pin, entry);
+	free(pin);
 }

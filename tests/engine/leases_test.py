@@ -244,6 +244,18 @@ class Revoked(LeaseCase):
         by_operator = [r for r in self.mayfly.audit() if r["action"] == "revoke"][-1]
         self.assertEqual((by_operator["decision"], by_operator["actor"]["uid"]), ("granted", 0))
 
+    def test_a_container_that_has_moved_them_away_from_a_new_mounter_loses_them_all_the_same(self):
+        # Below a directory that the engine has made: one of the image could not be renamed.
+        self.engine.container("--name", "web3", "-v", f"{self.volume_name}:/made/secrets", IMAGE, "sh", "-c", "cat /made/secrets/a; exec sleep 600")
+        wait_for(lambda: self.lease("web3")["state"] == "released", "web3 has its files")
+        self.engine.docker("exec", "web3", "mv", "/made", "/away")
+        self.mayfly.kill("mayfly-mounter")
+        wait_for(lambda: self.mayfly.child("mayfly-mounter"), "another mounter is there")
+        time.sleep(1)
+        self.assertEqual(self.engine.exec("web3", "cat", "/away/secrets/a").stdout, "value of a")
+        self.revoke("--container", "web3")
+        self.assertEqual(self.engine.docker("exec", "web3", "sh", "-c", "cat /away/secrets/* 2>/dev/null", check=False).stdout, "")
+
     def test_of_a_container_everything_goes(self):
         self.revoke("--container", "web2")
         self.assertEqual(self.left(), {"web1": ["a", "b", "c"], "web2": []})

@@ -269,6 +269,14 @@ class TakingBack(RotationCase):
         self.assertEqual(self.engine.exec("web-1", "stat", "-c", "%i", "/run/secrets/..data/a").stdout, changed)
         self.assertEqual(len(ids), 2)
 
+    def test_a_canary_is_watched_for_a_while_also_when_its_grant_says_nothing(self):
+        self.allow("web*", on_rotate="none")
+        self.started_healthy("web-0")
+        self.start("web-1")
+        result = self.rotate("bad", "--wait", "--canary", "1", check=False, timeout=60)
+        self.assertIn("rolling back: web-0 has turned unhealthy", result.stdout)
+        self.assertNotIn("web-1  changed", result.stdout)
+
     def test_a_canary_that_stays_well_is_followed_by_the_others(self):
         self.allow("web*", rollback_if_unhealthy_within="1s", on_rotate="none")
         for n in range(3):

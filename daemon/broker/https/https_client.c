@@ -374,6 +374,9 @@ static bool set_options(struct https_call *call, const struct https_request *req
 	       SET(easy, CURLOPT_WRITEDATA, (void *)call) &&
 	       SET(easy, CURLOPT_HEADERFUNCTION, on_header) &&
 	       SET(easy, CURLOPT_HEADERDATA, (void *)call) && SET(easy, CURLOPT_NOSIGNAL, 1L) &&
+	       /* Or the loop would wait, whenever a call ends first, for the thread that looks up
+		* its name: for as long as a name server does not answer. */
+	       SET(easy, CURLOPT_QUICK_EXIT, 1L) &&
 	       SET(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)request->connect_timeout_ms) &&
 	       SET(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms) &&
 	       SET(easy, CURLOPT_FOLLOWLOCATION, 0L) &&

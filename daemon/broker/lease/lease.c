@@ -451,7 +451,11 @@ static void on_wiped(struct delivery *delivery, int status, const char *detail)
 {
 	struct lease *lease = delivery->owner;
 
-	if (status < 0 && status != -ENOENT && status != -EPROTO) {
+	if (status == -ENOENT && lease->is_verified && !lease->inside && lease_is_alive(lease)) {
+		lease->is_unwiped = true;
+		detail = "it is not where it was: the container may still have it";
+	}
+	if ((status < 0 && status != -ENOENT && status != -EPROTO) || lease->is_unwiped) {
 		log_error("wipe delivery %.12s: %s", delivery->hex, detail);
 		lease_audit(lease, "wipe", "refused", detail);
 	}

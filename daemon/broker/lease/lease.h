@@ -113,6 +113,7 @@ struct lease {
 	bool is_joined;	  /* another container shares its pid namespace */
 	bool keeps_guard; /* its own mount is guarded after the release too */
 	bool is_refused;
+	bool is_unwiped;  /* it has ended, and its container may have what it had */
 	bool is_lost;	  /* the present mounter does not know it yet */
 	bool is_draining; /* its container has ended */
 	bool was_unmounted, is_forgetting;

@@ -257,21 +257,22 @@ static void on_fetched_more(
 
 /* --- deciding --- */
 
-static int decide(struct container_request *request, struct plan *ret_plan)
+/* GRANT: this one alone; NULL: all that there are. */
+static int decide(struct container_request *request, const char *grant, struct plan *ret_plan)
 {
 	struct broker *broker = request->broker;
 	struct volume_options options = { 0 };
 	const struct policy_question question = {
 		.facts = &request->who.facts,
 		.volume = "",
-		.options = request->grant ? &options : NULL,
+		.options = grant ? &options : NULL,
 		.environment = broker->config->environment,
 		.cgroup_version = engine_link_status(broker->leases.engines[request->who.engine])
 					  ->cgroup_version,
 	};
 
-	if (request->grant)
-		(void)snprintf(options.grant, sizeof options.grant, "%s", request->grant);
+	if (grant)
+		(void)snprintf(options.grant, sizeof options.grant, "%s", grant);
 	trail_done(&request->trail);
 	trail_add(&request->trail, STEP_PASSED, "identity",
 		"process %d is in the container whose init is process %d: cgroup %llu, mount and "
@@ -290,15 +291,33 @@ static const char *different_target(const struct plan *plan)
 	return NULL;
 }
 
+/* What runs is as PLAN wants it. False: it was answered, or waits. */
+static bool check_running(struct container_request *request, const struct plan *plan)
+{
+	struct running_posture running;
+	char why[sizeof request->last.text];
+
+	if (!running_posture_read(&request->broker->leases, &request->who.init, &request->who.facts,
+		    request->who.flags, &running)) {
+		answer_no(request, OUTCOME_NOT_ATTESTED, "its container has ended");
+		return false;
+	}
+	if (!running_posture_holds(plan, &running, why, sizeof why)) {
+		wait_or_answer(request, OUTCOME_REFUSED, why);
+		return false;
+	}
+	running_posture_note(&request->trail, &request->who.init, &running);
+	return true;
+}
+
 /* What the grants say, narrowed by what was asked for. True: request->plan is it. */
 static bool make_plan(struct container_request *request)
 {
-	struct running_posture running;
 	const char *unknown = NULL, *other;
 	char why[sizeof request->last.text];
 
 	plan_done(&request->plan);
-	if (decide(request, &request->plan) < 0) {
+	if (decide(request, request->grant, &request->plan) < 0) {
 		(void)snprintf(why, sizeof why, "%s", request->last.text);
 		wait_or_answer(request, OUTCOME_REFUSED, why);
 		return false;
@@ -319,17 +338,7 @@ static bool make_plan(struct container_request *request)
 		wait_or_answer(request, OUTCOME_REFUSED, why);
 		return false;
 	}
-	if (!running_posture_read(&request->broker->leases, &request->who.init, &request->who.facts,
-		    request->who.flags, &running)) {
-		answer_no(request, OUTCOME_NOT_ATTESTED, "its container has ended");
-		return false;
-	}
-	if (!running_posture_holds(&request->plan, &running, why, sizeof why)) {
-		wait_or_answer(request, OUTCOME_REFUSED, why);
-		return false;
-	}
-	running_posture_note(&request->trail, &request->who.init, &running);
-	return true;
+	return check_running(request, &request->plan);
 }
 
 static void fetch(struct container_request *request, value_fetched_function *on_fetched)
@@ -394,6 +403,8 @@ static void on_fetched(
 
 static bool is_asked_for(const struct container_request *request, const struct plan_file *file)
 {
+	if (request->grant && strcmp(file->grant->name, request->grant) != 0)
+		return false;
 	for (size_t i = 0; i < request->names_count; i++)
 		if (plan_file_is_called(file, request->names[i]))
 			return true;
@@ -403,6 +414,7 @@ static bool is_asked_for(const struct container_request *request, const struct p
 /* There is a delivery at the target, with other files. */
 static void extend(struct container_request *request, struct lease *lease)
 {
+	const char *target = request->plan.files[0].grant->target;
 	struct plan whole = { 0 };
 	size_t kept = 0;
 
@@ -412,16 +424,22 @@ static void extend(struct container_request *request, struct lease *lease)
 			"grant a `target` of its own");
 		return;
 	}
-	if (decide(request, &whole) < 0) {
+	/* Also of grants that were not named now; without them if they cannot be had any more. */
+	if (decide(request, NULL, &whole) < 0 && decide(request, request->grant, &whole) < 0) {
 		answer_no(request, OUTCOME_REFUSED, request->last.text);
 		return;
 	}
 	for (size_t i = 0; i < whole.files_count; i++)
 		/* Files that are there already stay: the next generation has them too. */
-		if (lease_has_path(lease, whole.files[i].path) ||
-			is_asked_for(request, &whole.files[i]))
+		if (strcmp(whole.files[i].grant->target, target) == 0 &&
+			(lease_has_path(lease, whole.files[i].path) ||
+				is_asked_for(request, &whole.files[i])))
 			whole.files[kept++] = whole.files[i];
 	whole.files_count = kept;
+	if (!check_running(request, &whole)) {
+		plan_done(&whole);
+		return;
+	}
 	whole.expires_unix_s = lease_expires_unix(lease);
 	plan_done(&request->plan);
 	request->plan = whole;

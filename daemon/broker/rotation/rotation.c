@@ -10,9 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-#define CANARY_WINDOW_S 10 /* for grants that name no window */
 /* A start that was under way holds values of before for so long at most; see LEASE_START_DEADLINE_MS. */
-#define REMEMBERED_MS	(2 * LEASE_START_DEADLINE_MS)
+#define REMEMBERED_MS (2 * LEASE_START_DEADLINE_MS)
 
 uint64_t boot_seconds(void)
 {
@@ -191,20 +190,15 @@ static unsigned failures(const struct rotation *rotation, const char **ret_text)
 }
 
 /* When the last window of those that were reached is over. */
-static uint64_t windows_end(const struct rotation *rotation, uint32_t at_least_s)
+static uint64_t windows_end(const struct rotation *rotation)
 {
 	const struct rotation_target *target;
 	uint64_t end = 0;
 
 	TAILQ_FOREACH(target, &rotation->targets, entry)
-	{
-		const uint32_t window =
-			target->window_s > at_least_s ? target->window_s : at_least_s;
-
-		if (target->state == TARGET_DONE && target->reached_s > 0 && window > 0 &&
-			target->reached_s + window > end)
-			end = target->reached_s + window;
-	}
+	if (target->state == TARGET_DONE && target->reached_s > 0 && target->window_s > 0 &&
+		target->reached_s + target->window_s > end)
+		end = target->reached_s + target->window_s;
 	return end;
 }
 
@@ -251,8 +245,7 @@ static void watch_health(struct rotation *rotation, enum rotation_state state, u
 static void end_of_phase(struct rotation *rotation)
 {
 	const bool is_canary = rotation->canary > 0 && !rotation->is_back;
-	const uint64_t until =
-		rotation->is_back ? 0 : windows_end(rotation, is_canary ? CANARY_WINDOW_S : 0);
+	const uint64_t until = rotation->is_back ? 0 : windows_end(rotation);
 	const char *text = NULL;
 
 	if (is_canary && failures(rotation, &text) > 0) {
@@ -355,6 +348,7 @@ static void on_empty(struct handle_group *handles)
 
 	json_decref(rotation->actor);
 	free(rotation->changes);
+	free(rotation->restored);
 	free(rotation->back_reason);
 	free(rotation);
 }
@@ -372,7 +366,10 @@ int rotation_new(struct rotations *rotations, const char *id, size_t changes_cou
 	if (!rotation)
 		return -ENOMEM;
 	rotation->changes = calloc(changes_count + 1, sizeof *rotation->changes);
-	if (!rotation->changes) {
+	rotation->restored = calloc(changes_count + 1, sizeof *rotation->restored);
+	if (!rotation->changes || !rotation->restored) {
+		free(rotation->changes);
+		free(rotation->restored);
 		free(rotation);
 		return -ENOMEM;
 	}

@@ -88,6 +88,7 @@ struct rotation {
 	bool is_resolving;
 	char *back_reason; /* it is to be taken back, or was */
 	struct store_change *changes;
+	struct store_change *restored; /* the same, while the store takes them back */
 	size_t changes_count;
 	json_t *actor;
 	unsigned canary; /* targets before the others are reached; 0: all at once */

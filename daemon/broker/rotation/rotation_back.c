@@ -14,7 +14,7 @@ static void run_restore(struct work_item *item)
 	struct rotation *rotation = container_of(item, struct rotation, store_work);
 
 	rotation->store_status = store_restore(rotation->rotations->leases->sources.store,
-		rotation->changes, rotation->changes_count, &rotation->store_error);
+		rotation->restored, rotation->changes_count, &rotation->store_error);
 }
 
 /* Nothing can be taken back: what is there stays, and it is said. */
@@ -61,6 +61,8 @@ static void on_restored(struct work_item *item, bool is_abandoned)
 	} else if (rotation->store_status < 0) {
 		give_up(rotation, rotation->store_error.text);
 	} else {
+		memcpy(rotation->changes, rotation->restored,
+			rotation->changes_count * sizeof *rotation->changes);
 		reach_everybody_again(rotation);
 	}
 	handle_group_release(&rotation->handles);
@@ -75,6 +77,8 @@ static void restore(struct rotation *rotation)
 			reach_everybody_again(rotation);
 		return;
 	}
+	memcpy(rotation->restored, rotation->changes,
+		rotation->changes_count * sizeof *rotation->changes);
 	rotation->store_work = (struct work_item){ .run = run_restore, .on_done = on_restored };
 	handle_group_hold(&rotation->handles);
 	if (work_queue_start(rotation->rotations->leases->loop, &rotation->store_work, NULL) < 0) {

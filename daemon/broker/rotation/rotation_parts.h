@@ -3,6 +3,8 @@
 
 #include "daemon/broker/rotation/rotation.h"
 
+#define CANARY_WINDOW_S 10 /* for grants that name no window */
+
 uint64_t boot_seconds(void);
 
 /* Starts what can be started, or ends what has come to its end. */

@@ -69,6 +69,8 @@ void target_finish(struct target_work *work, enum target_outcome outcome, const 
 	target->state = TARGET_DONE;
 	target->outcome = outcome;
 	target->window_s = work->window_s;
+	if (target->window_s == 0 && rotation->canary > 0 && !rotation->is_back)
+		target->window_s = CANARY_WINDOW_S;
 	if (outcome != TARGET_GONE && outcome != TARGET_FAILED)
 		target->reached_s = boot_seconds();
 	end(work);

@@ -109,7 +109,7 @@ void vault_entry_take_value(struct vault_entry *entry, struct vault_value *value
 	char name[VAULT_CACHE_NAME_SIZE];
 
 	if (backend->config->is_cached && is_worth_keeping(entry, value)) {
-		vault_cache_name(name, backend->set, entry->path, entry->version);
+		vault_cache_name(name, backend->set, backend->config, entry->path, entry->version);
 		vault_cache_put(backend->cache, name, value);
 	}
 	vault_value_unref(entry->value);
@@ -127,7 +127,7 @@ void vault_entry_drop_value(struct vault_entry *entry)
 	vault_value_unref(entry->value);
 	entry->value = NULL;
 	entry->fresh_until_ms = 0;
-	vault_cache_name(name, backend->set, entry->path, entry->version);
+	vault_cache_name(name, backend->set, backend->config, entry->path, entry->version);
 	if (backend->config->is_cached)
 		vault_cache_remove(backend->cache, name);
 }

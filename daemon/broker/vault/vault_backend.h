@@ -48,7 +48,8 @@ struct vault_entry {
 	struct vault_value *value;
 	uint64_t fresh_until_ms; /* of uv_now() */
 	struct vault_readers readers;
-	bool is_under_way, is_cache_asked, waits_for_mount, asks_mount, is_unconfirmed;
+	bool is_under_way, is_cache_asked, awaits_cache, waits_for_mount, asks_mount,
+		is_unconfirmed;
 	uint64_t ends_ms;  /* of uv_now(): of what is under way */
 	uint32_t limit_ms; /* of the same, for the message */
 	unsigned attempts, checks;

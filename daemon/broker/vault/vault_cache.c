@@ -41,16 +41,24 @@ void vault_value_unref(struct vault_value *value)
 	free(value);
 }
 
-void vault_cache_name(
-	char name[VAULT_CACHE_NAME_SIZE], const char *set, const char *path, uint32_t version)
+static void add(crypto_generichash_state *state, const char *text)
+{
+	(void)crypto_generichash_update(state, (const unsigned char *)text, strlen(text) + 1);
+}
+
+void vault_cache_name(char name[VAULT_CACHE_NAME_SIZE], const char *set,
+	const struct config_vault *config, const char *path, uint32_t version)
 {
 	unsigned char hash[16];
 	char hex[2 * sizeof hash + 1];
 	crypto_generichash_state state;
 
 	(void)crypto_generichash_init(&state, NULL, 0, sizeof hash);
-	(void)crypto_generichash_update(&state, (const unsigned char *)set, strlen(set) + 1);
-	(void)crypto_generichash_update(&state, (const unsigned char *)path, strlen(path) + 1);
+	add(&state, set);
+	add(&state, config->addresses[0]);
+	add(&state, config->name_space ? config->name_space : "");
+	add(&state, config->mount);
+	add(&state, path);
 	(void)crypto_generichash_update(&state, (const unsigned char *)&version, sizeof version);
 	(void)crypto_generichash_final(&state, hash, sizeof hash);
 	(void)sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);

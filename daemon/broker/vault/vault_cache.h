@@ -4,6 +4,7 @@
  * this process's key. */
 #pragma once
 
+#include "daemon/broker/config/config_vault.h"
 #include "daemon/broker/delivery/held_value.h"
 #include "daemon/broker/loop/serial_queue.h"
 #include "daemon/broker/store/store.h"
@@ -33,9 +34,10 @@ struct vault_cache {
 
 #define VAULT_CACHE_NAME_SIZE 64
 
-/* The name of what SET reads at PATH, version VERSION (0: the newest). */
-void vault_cache_name(
-	char name[VAULT_CACHE_NAME_SIZE], const char *set, const char *path, uint32_t version);
+/* The name of what SET reads at PATH of CONFIG's server, namespace and mount, version VERSION (0: the
+ * newest): a set that is led elsewhere finds nothing of before. */
+void vault_cache_name(char name[VAULT_CACHE_NAME_SIZE], const char *set,
+	const struct config_vault *config, const char *path, uint32_t version);
 
 void vault_cache_init(struct vault_cache *cache, uv_loop_t *loop, struct store *store,
 	struct arena *arena, const struct value_keeper *keeper);

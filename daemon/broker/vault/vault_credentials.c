@@ -93,6 +93,8 @@ static void on_kept(struct work_item *work, bool is_abandoned)
 	/* What could not be kept is of use until our end all the same. */
 	if (!is_abandoned && !credentials->is_closed)
 		make_body(credentials);
+	else
+		forget(credentials);
 	handle_group_release(group);
 }
 

@@ -2,6 +2,7 @@
 
 #include "daemon/broker/loop/backoff.h"
 #include "daemon/broker/vault/vault_body.h"
+#include "proto/cleanup.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -339,7 +340,8 @@ static void on_checked(void *context, const struct vault_answer *answer)
 
 	login->check = NULL;
 	login->is_checking = false;
-	if (answer->outcome == VAULT_DENIED) {
+	/* Meanwhile there may be another one, which is good. */
+	if (answer->outcome == VAULT_DENIED && login->token == login->checked) {
 		drop_token(login);
 		if (!login->is_working && uv_now(login->loop) >= login->not_before_ms) {
 			/* A server that gives tokens and knows none of them is not to be asked in a
@@ -351,6 +353,7 @@ static void on_checked(void *context, const struct vault_answer *answer)
 			start_login(login);
 		}
 	}
+	vault_token_unref(ptr_take(&login->checked));
 	tell(login);
 }
 
@@ -365,8 +368,11 @@ void vault_login_check(
 		.on_answer = on_checked };
 
 	add_waiter(login, waiter);
-	if (login->token == token && !login->is_checking)
-		login->is_checking = vault_link_send(login->link, &request, &login->check) == 0;
+	if (login->token == token && !login->is_checking &&
+		vault_link_send(login->link, &request, &login->check) == 0) {
+		login->is_checking = true;
+		login->checked = vault_token_ref(token);
+	}
 	tell(login);
 }
 
@@ -419,6 +425,7 @@ void vault_login_close(struct vault_login *login)
 	if (login->check)
 		vault_exchange_cancel(login->check);
 	login->exchange = login->check = NULL;
+	vault_token_unref(ptr_take(&login->checked));
 	drop_token(login);
 	deadline_close(&login->next);
 	deadline_close(&login->tell);

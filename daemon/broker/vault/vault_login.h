@@ -22,7 +22,8 @@ struct vault_login {
 	uv_loop_t *loop;
 	struct vault_link *link;
 	struct vault_credentials credentials;
-	struct vault_token *token; /* NULL: there is none that is good */
+	struct vault_token *token;   /* NULL: there is none that is good */
+	struct vault_token *checked; /* that a server is asked about */
 	bool is_working, is_checking, is_refused, is_renewable, is_closed;
 	uint32_t life_s, full_life_s; /* as it was given last, and at most; 0: does not end */
 	uint64_t expires_ms;	      /* of uv_now(); UINT64_MAX: never */

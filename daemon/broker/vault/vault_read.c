@@ -63,7 +63,7 @@ static void tell(struct vault_entry *entry)
 
 static void finish(struct vault_entry *entry, int status)
 {
-	entry->is_under_way = false;
+	entry->is_under_way = entry->awaits_cache = false;
 	entry->status = status;
 	vault_token_unref(entry->token);
 	entry->token = NULL;
@@ -116,10 +116,14 @@ static void on_cached(void *context, struct vault_value *value)
 {
 	struct vault_entry *entry = context;
 	struct handle_group *handles = &entry->handles;
+	/* Not the answer for a reading that has ended, or for one that began since. */
+	const bool is_awaited = !handles->is_ending && entry->is_under_way && entry->awaits_cache;
 
-	if (handles->is_ending || !entry->is_under_way || !is_good_enough(entry, value)) {
+	if (is_awaited)
+		entry->awaits_cache = false;
+	if (!is_awaited || !is_good_enough(entry, value)) {
 		vault_value_unref(value);
-		if (!handles->is_ending && entry->is_under_way)
+		if (is_awaited)
 			try_again(entry);
 	} else {
 		vault_value_unref(entry->value);
@@ -147,11 +151,12 @@ void vault_entry_fail(struct vault_entry *entry, const char *text, uint32_t retr
 		try_again(entry);
 		return;
 	}
-	entry->is_cache_asked = true;
-	vault_cache_name(name, backend->set, entry->path, entry->version);
+	entry->is_cache_asked = entry->awaits_cache = true;
+	vault_cache_name(name, backend->set, backend->config, entry->path, entry->version);
 	handle_group_hold(&entry->handles);
 	if (vault_cache_get(backend->cache, name, entry, on_cached) < 0) {
 		handle_group_release(&entry->handles);
+		entry->awaits_cache = false;
 		try_again(entry);
 	}
 }
@@ -327,7 +332,8 @@ again:
 	{
 		const bool has_asked = entry->asks_mount;
 
-		if (!entry->waits_for_mount)
+		/* BACKEND->mount: asked anew, in this loop. */
+		if (!entry->waits_for_mount || (entry->asks_mount && backend->mount))
 			continue;
 		entry->waits_for_mount = entry->asks_mount = false;
 		if (backend->kv_version || (is_denied && !has_asked && !backend->mount))
@@ -413,7 +419,7 @@ static void stop_asking(struct vault_entry *entry)
 	if (entry->exchange)
 		vault_exchange_cancel(entry->exchange);
 	entry->exchange = NULL;
-	entry->waits_for_mount = false;
+	entry->waits_for_mount = entry->asks_mount = false;
 }
 
 static void on_limit(struct deadline *deadline)
@@ -422,6 +428,9 @@ static void on_limit(struct deadline *deadline)
 	const struct vault_backend *backend = entry->backend;
 	char text[400];
 
+	/* The store's answer ends it. */
+	if (entry->awaits_cache)
+		return;
 	stop_asking(entry);
 	if (backend->login.problem[0])
 		(void)snprintf(text, sizeof text, "%.390s", backend->login.problem);
@@ -452,7 +461,7 @@ void vault_read(struct vault_backend *backend, const char *path, uint32_t versio
 	/* Whoever was to be told what was fresh until now is told with the others. */
 	deadline_cancel(&entry->step);
 	entry->is_under_way = true;
-	entry->is_cache_asked = false;
+	entry->is_cache_asked = entry->awaits_cache = false;
 	entry->attempts = entry->checks = 0;
 	entry->limit_ms = limit_ms;
 	entry->ends_ms = uv_now(backend->loop) + limit_ms;
@@ -484,5 +493,5 @@ void vault_entry_end_reading(struct vault_entry *entry)
 	tell(entry);
 	vault_token_unref(entry->token);
 	entry->token = NULL;
-	entry->is_under_way = false;
+	entry->is_under_way = entry->awaits_cache = false;
 }

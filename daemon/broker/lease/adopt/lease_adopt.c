@@ -25,12 +25,12 @@ struct adoption {
 
 static void adopted_one(struct lease *lease);
 
-/* Gives up a delivery that could not be found: the container, if it lives, keeps what it has. */
+/* Gives up a delivery that could not be found: the container, if it lives, keeps what it has. What the
+ * mounter has of it is still wiped by its id. */
 static void give_up(struct lease *lease, const char *why)
 {
 	log_warning(
 		"delivery %.12s of %s: %s", lease->delivery.hex, lease_container_name(lease), why);
-	lease_filled(lease)->phase = PHASE_EMPTY;
 	adopted_one(lease);
 	/* The next mounter is asked again. */
 	lease->is_lost = !mounter_link_is_up(lease->context->mounter);

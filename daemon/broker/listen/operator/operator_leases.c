@@ -171,9 +171,26 @@ static bool is_done(const struct revocation *revocation)
 	return true;
 }
 
+/* A container that has hidden its files from us. */
+static const struct lease *find_unwiped(const struct revocation *revocation)
+{
+	struct lease_context *context = &revocation->job->broker->leases;
+	const char *id;
+	json_t *ignored;
+
+	json_object_foreach (revocation->whole, id, ignored) {
+		const struct lease *lease = lease_find(context, id);
+
+		if (lease && lease->is_unwiped)
+			return lease;
+	}
+	return NULL;
+}
+
 static void on_look(struct deadline *look)
 {
 	struct revocation *revocation = container_of(look, struct revocation, look);
+	const struct lease *unwiped;
 
 	if (!is_done(revocation)) {
 		if (++revocation->looks < LOOK_MAX_MS / LOOK_MS) {
@@ -184,6 +201,11 @@ static void on_look(struct deadline *look)
 			"not everything is emptied yet; `mayfly leases` shows what is left, "
 			"`mayfly "
 			"audit` why");
+	} else if ((unwiped = find_unwiped(revocation))) {
+		job_fail(revocation->job, OPERATOR_ERROR("Failed"),
+			"what %s has could not be found to be wiped, and it may still read it: "
+			"stop it",
+			lease_container_name(unwiped));
 	}
 	job_finish(revocation->job);
 	if (handle_group_end(&revocation->handles)) {

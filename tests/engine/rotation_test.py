@@ -269,6 +269,22 @@ class TakingBack(RotationCase):
         self.assertEqual(self.engine.exec("web-1", "stat", "-c", "%i", "/run/secrets/..data/a").stdout, changed)
         self.assertEqual(len(ids), 2)
 
+    def test_a_roll_back_that_is_refused_leaves_no_rotation_behind(self):
+        """One of the secrets has been changed since: none is taken back, and starts get what is current, once."""
+        self.allow("web*", rollback_if_unhealthy_within="60s", on_rotate="none")
+        self.start("web-0")
+        self.rotate("second")
+        wait_for(lambda: self.read("web-0") == "second", "web-0 has it")
+        self.mayfly.put(self.b, "third", "--stage")
+        self.engine.docker("kill", "web-0")
+        wait_for(lambda: "is not taken back" in self.mayfly.log_text(), "it is said that nothing is taken back")
+        container = self.start("web-1")
+        wait_for(lambda: self.read("web-1") == "second", "web-1 has its files")
+        time.sleep(3)
+        self.assertEqual(self.read("web-1", "b"), "third")
+        releases = [r for r in self.mayfly.audit() if r["action"] == "release" and r.get("container_id") == container]
+        self.assertEqual(len(releases), 1, releases)
+
     def test_a_canary_is_watched_for_a_while_also_when_its_grant_says_nothing(self):
         self.allow("web*", on_rotate="none")
         self.started_healthy("web-0")

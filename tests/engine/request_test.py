@@ -117,6 +117,18 @@ class Delivery(RequestCase):
         self.assertNotEqual(self.engine.docker("exec", "-u", "4242", "web", "cat", "/run/secrets/db-password",
                                                check=False).returncode, 0)
 
+    def test_one_grant_asked_for_takes_no_other_ones_files_away(self):
+        match = {"container.name": "web"}
+        self.mayfly.policy(grant("one", match, readable("db-password")), grant("two", match, readable("api-key")),
+                           grant("else", match, readable("third"), target="/run/elsewhere"))
+        self.start()
+        self.delivered("web", {"grant": "one"})
+        self.delivered("web", {"grant": "two"})
+        self.assertEqual(self.read("web", "/run/secrets/db-password"), "hunter2-hunter2")
+        self.assertEqual(self.read("web", "/run/secrets/api-key"), "k-e-y")
+        self.delivered("web", {"grant": "one"}, is_new=False)
+        self.assertEqual(self.engine.docker("exec", "web", "ls", "/run/secrets").stdout.split(), ["api-key", "db-password"])
+
     def test_the_target_is_the_grants_and_is_made(self):
         self.mayfly.policy(grant("web", {"container.name": "web"}, readable("db-password"), target="/srv/app/keys"),
                            grant("more", {"container.name": "web"}, readable("api-key")))

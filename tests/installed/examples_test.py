@@ -144,7 +144,10 @@ class Examples(unittest.TestCase):
         self.assertEqual(checked["grants"], sum(len(json.loads(file.read_text())["grants"]) for file in files))
 
     def test_every_file_of_the_examples_is_in_a_readme_or_a_policy(self):
-        known = (EXAMPLES / "compose/README.md").read_text()
         for path in EXAMPLES.rglob("*"):
             if path.is_file() and path.parent.name not in ("policy", "secrets.dev") and path.name != "README.md":
-                self.assertIn(f"`{path.name}`", known)
+                example = EXAMPLES / path.relative_to(EXAMPLES).parts[0]
+                if (example / "README.md").is_file():
+                    self.assertIn(f"`{path.name}`", (example / "README.md").read_text(), path)
+                else:
+                    self.assertIn(f"`{path.relative_to(EXAMPLES)}`", (EXAMPLES / "README.md").read_text())

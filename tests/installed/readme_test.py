@@ -108,7 +108,8 @@ class Pasted(unittest.TestCase):
 
     def test_every_verb_that_is_named_exists(self):
         names = set(self.host.run("mayfly help --names").stdout.split("\n"))
-        named = set(re.findall(r"`?mayfly ((?:[a-z]+)(?: [a-z]+)?)", README))
+        # `/mayfly` is the program inside of a container, with verbs of its own.
+        named = set(re.findall(r"(?<!/)\bmayfly ((?:[a-z]+)(?: [a-z]+)?)", README))
         wrong = [name for name in named if name not in names and name.split()[0] not in names]
         self.assertEqual(wrong, [])
 

@@ -82,19 +82,21 @@ class LoadAttacks(AttackCase):
             """A container with CAP_SYS_ADMIN marks its tmpfs with permission events from its first instruction on, and
             answers none: whoever of us opens anything there hangs. Beside it innocent containers start."""
             target.allow(require={"sys_admin": "allow"})
-            intruder = target.detach(*target.web("--cap-add", "SYS_ADMIN"), "--", "intruder", "stall", "/run/secrets")
-            wait_for(lambda: "stall: marked" in self.engine.docker("logs", intruder).stdout, "it has its mark", 10)
-            ours = [target.mayfly.child(name) for name in ("mayfly-broker", "mayfly-mounter")]
-            for _ in range(3):
-                process = target.spawn(*target.web(), *READ)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    if target.secret in target.said(process, HANGS_S):
-                        continue
-                return "an innocent start was not served"
-            self.engine.docker("kill", intruder)
-            wait_for(lambda: not target.mayfly.deliveries(), "its delivery has ended", 10)
-            self.assertEqual(ours, [target.mayfly.child(name) for name in ("mayfly-broker", "mayfly-mounter")],
-                             "none of our processes had to be replaced")
+            # Its mark may come after our last open there: then the control has had luck, and is tried again.
+            for _ in range(4 if target.is_control else 1):
+                intruder = target.detach(*target.web("--cap-add", "SYS_ADMIN"), "--", "intruder", "stall", "/run/secrets")
+                wait_for(lambda: "stall: marked" in self.engine.docker("logs", intruder).stdout, "it has its mark", 10)
+                ours = [target.mayfly.child(name) for name in ("mayfly-broker", "mayfly-mounter")]
+                for _ in range(3):
+                    process = target.spawn(*target.web(), *READ)
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        if target.secret in target.said(process, HANGS_S):
+                            continue
+                    return "an innocent start was not served"
+                self.engine.docker("kill", intruder)
+                wait_for(lambda: not target.mayfly.deliveries(), "its delivery has ended", 10)
+                self.assertEqual(ours, [target.mayfly.child(name) for name in ("mayfly-broker", "mayfly-mounter")],
+                                 "none of our processes had to be replaced")
             return ""
 
         self.compare(69, attack, "no-workers", None, says_why=lambda target: "three starts were served beside it")

@@ -1,6 +1,6 @@
 /* Backups: the bytes of a file, and, well encrypted, what is in one: everyone who knows the public key
  * can write that. */
-#include "proto/backup_record.h"
+#include "proto/backup/backup_record.h"
 #include "proto/cleanup.h"
 #include "proto/recovery_text.h"
 #include "tests/fuzz/fuzz.h"

@@ -35,6 +35,7 @@ BROKER_RANKS = {
 OTHERS = {
     "include/mayfly": [],
     "proto": ["include/mayfly"],
+    "proto/backup": ["proto", "include/mayfly"],
     "daemon/privilege": ["proto", "include/mayfly"],
     "daemon/supervisor": ["daemon/privilege", "proto", "include/mayfly"],
     "daemon/mounter": ["daemon/mounter/kernel", "daemon/privilege", "proto", "include/mayfly"],
@@ -46,7 +47,7 @@ OTHERS = {
     "client/lib": ["client/lib/wire", "include/mayfly"],
     "client/lib/wire": ["include/mayfly"],
     "client/exec": ["client/lib", "client/lib/wire", "include/mayfly"],
-    "client/cli": ["client/cli", "proto", "include/mayfly"],
+    "client/cli": ["client/cli", "proto", "proto/backup", "include/mayfly"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 
@@ -57,7 +58,7 @@ def allowed(folder, target):
     if folder in BROKER_RANKS:
         if target in BROKER_RANKS:
             return BROKER_RANKS[target] < BROKER_RANKS[folder]
-        return target in ("daemon/privilege", "proto", "include/mayfly")
+        return target in ("daemon/privilege", "proto", "proto/backup", "include/mayfly")
     if folder.startswith("client/cli"):
         return target.startswith("client/cli") or target in OTHERS["client/cli"]
     return target in OTHERS.get(folder, [])

@@ -5,7 +5,7 @@
 #include "client/cli/operator/link.h"
 #include "client/cli/terminal/print.h"
 #include "client/cli/terminal/text.h"
-#include "proto/backup_key.h"
+#include "proto/backup/backup_key.h"
 
 #include <fcntl.h>
 #include <libgen.h>

@@ -4,7 +4,7 @@
 
 #include "client/cli/cli.h"
 #include "client/cli/value/value.h"
-#include "proto/backup_record.h"
+#include "proto/backup/backup_record.h"
 
 struct backup_file {
 	char *name; /* mayflyd.json, policy.d/NAME.json */

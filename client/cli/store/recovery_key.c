@@ -3,7 +3,7 @@
 #include "client/cli/command_line/arguments.h"
 #include "client/cli/terminal/print.h"
 #include "client/cli/value/value.h"
-#include "proto/backup_key.h"
+#include "proto/backup/backup_key.h"
 #include "proto/cleanup.h"
 #include "proto/recovery_text.h"
 

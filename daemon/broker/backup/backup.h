@@ -1,5 +1,5 @@
 /* Backups: what a running broker knows that another host needs, into one encrypted file, and out of
- * it into a store that is being made. proto/backup_stream.h and backup_record.h have the format.
+ * it into a store that is being made. proto/backup/backup_stream.h and backup_record.h have the format.
  * Blocks for as long as the store is large; for worker threads.
  *
  * What goes in: every secret with its versions, times and numbers; mayflyd.json and policy.d; the

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "daemon/broker/store/store.h"
-#include "proto/backup_record.h"
+#include "proto/backup/backup_record.h"
 
 /* Gives every secret and every version of it to TO's functions, all as they were at one moment: of
  * a copy of the file, which is as sealed as the file and gone afterwards. Others wait for a

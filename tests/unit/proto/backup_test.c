@@ -1,4 +1,4 @@
-#include "proto/backup_record.h"
+#include "proto/backup/backup_record.h"
 
 #include "proto/cleanup.h"
 #include "proto/recovery_text.h"

@@ -12,7 +12,7 @@
  * Keys, state and content lie in the arena: two pieces, whatever the file's length. Blocks. */
 #pragma once
 
-#include "proto/backup_key.h"
+#include "proto/backup/backup_key.h"
 #include "proto/error.h"
 #include "proto/secret.h"
 

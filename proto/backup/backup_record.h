@@ -16,7 +16,7 @@
 #pragma once
 
 #include "include/mayfly/limits.h"
-#include "proto/backup_stream.h"
+#include "proto/backup/backup_stream.h"
 #include "proto/secret_name.h"
 
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-#include "proto/backup_stream.h"
+#include "proto/backup/backup_stream.h"
 
 #include "proto/cleanup.h"
 

@@ -1,4 +1,4 @@
-#include "proto/backup_key.h"
+#include "proto/backup/backup_key.h"
 
 #include "proto/recovery_text.h"
 

@@ -1,13 +1,13 @@
 #include "client/cli/insight/audit_time.h"
 
 #include "client/cli/cli.h"
+#include "proto/duration.h"
 
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define LONGEST_S (100LL * 366 * 86400)
+#define LONGEST_S (UINT32_C(100) * 366 * 86400)
 
 static void write_time(time_t time, char ret_time[AUDIT_TIME_SIZE])
 {
@@ -15,35 +15,6 @@ static void write_time(time_t time, char ret_time[AUDIT_TIME_SIZE])
 
 	(void)gmtime_r(&time, &parts);
 	(void)strftime(ret_time, AUDIT_TIME_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts);
-}
-
-static long long unit_seconds(char unit)
-{
-	switch (unit) {
-	case 's':
-		return 1;
-	case 'm':
-		return 60;
-	case 'h':
-		return 3600;
-	case 'd':
-		return 86400;
-	default:
-		return 0;
-	}
-}
-
-static bool read_duration(const char *text, long long *ret_s)
-{
-	const size_t digits = strspn(text, "0123456789");
-	const long long unit = unit_seconds(text[digits]);
-	const long long count = strtoll(text, NULL, 10);
-
-	if (digits == 0 || digits > 10 || unit == 0 || text[digits + 1] != '\0' ||
-		count > LONGEST_S / unit)
-		return false;
-	*ret_s = count * unit;
-	return true;
 }
 
 /* A day, or a day and a time with "Z" behind it; a fraction of a second is fine. */
@@ -71,10 +42,10 @@ static bool read_moment(const char *text, char ret_time[AUDIT_TIME_SIZE])
 int audit_time_read(const char *option, const char *text, time_t now,
 	char ret_time[AUDIT_TIME_SIZE], struct mayfly_error *err)
 {
-	long long ago_s = 0;
+	uint32_t ago_s = 0;
 	char shown[40];
 
-	if (read_duration(text, &ago_s)) {
+	if (duration_parse(text, LONGEST_S, &ago_s)) {
 		write_time(now - (time_t)ago_s, ret_time);
 		return 0;
 	}

@@ -2,27 +2,17 @@
 
 #include "client/cli/terminal/print.h"
 #include "client/cli/terminal/text.h"
+#include "proto/duration.h"
 
 #include <string.h>
 
 #define LEFT	     11
 #define LINE_WIDTH   80
-#define LENGTH_SIZE  32
 #define LEASE_DIGITS 12 /* enough to name one */
 
-static void length_text(char text[LENGTH_SIZE], long long seconds)
+static void length_text(char text[DURATION_TEXT_SIZE], long long seconds)
 {
-	if (seconds < 0)
-		seconds = 0;
-	if (seconds < 120)
-		(void)snprintf(text, LENGTH_SIZE, "%lld s", seconds);
-	else if (seconds < 7200)
-		(void)snprintf(text, LENGTH_SIZE, "%lld min", seconds / 60);
-	else if (seconds < 172800)
-		(void)snprintf(
-			text, LENGTH_SIZE, "%lld h %lld min", seconds / 3600, seconds % 3600 / 60);
-	else
-		(void)snprintf(text, LENGTH_SIZE, "%lld days", seconds / 86400);
+	duration_text(text, seconds < 0 ? 0 : (uint64_t)seconds);
 }
 
 static bool has(json_t *lease, const char *key)
@@ -34,7 +24,7 @@ char *lease_end_text(json_t *lease)
 {
 	const bool has_end = has(lease, "expires_in_s");
 	long long left = json_number(lease, "renewal_in_s");
-	char length[LENGTH_SIZE];
+	char length[DURATION_TEXT_SIZE];
 
 	if (!has(lease, "renewal_in_s"))
 		return text_copy("when it starts");
@@ -47,7 +37,7 @@ char *lease_end_text(json_t *lease)
 static char *term_text(json_t *lease)
 {
 	const char *id = json_text(lease, "lease");
-	char age[LENGTH_SIZE], renewal[LENGTH_SIZE], end[LENGTH_SIZE];
+	char age[DURATION_TEXT_SIZE], renewal[DURATION_TEXT_SIZE], end[DURATION_TEXT_SIZE];
 
 	if (!has(lease, "age_s"))
 		return text_format("%.*s, not released yet", LEASE_DIGITS, id);

@@ -1,6 +1,7 @@
 #include "daemon/broker/config/config_vault.h"
 
 #include "proto/cleanup.h"
+#include "proto/duration.h"
 #include "proto/secret_name.h"
 
 #include <arpa/inet.h>
@@ -41,22 +42,6 @@ static char *member(struct vault_making *making, struct json_place object, const
 	const char *text = json_place_text(object, key);
 
 	return copy(making, text ? text : otherwise);
-}
-
-uint32_t duration_seconds(const char *text)
-{
-	static const struct {
-		char letter;
-		uint32_t seconds;
-	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
-	char *end;
-	const unsigned long number = strtoul(text, &end, 10);
-
-	for (size_t i = 0; end != text && i < sizeof units / sizeof units[0]; i++)
-		if (*end == units[i].letter && end[1] == '\0' &&
-			number <= DURATION_MAX_S / units[i].seconds)
-			return (uint32_t)number * units[i].seconds;
-	return 0;
 }
 
 /* ---- Addresses. ---- */
@@ -224,12 +209,12 @@ static uint32_t read_duration(
 	struct vault_making *making, struct json_place object, const char *key, uint32_t otherwise)
 {
 	struct json_place place;
-	uint32_t seconds;
+	uint32_t seconds = 0;
 
 	if (!json_place_member(object, key, &place))
 		return otherwise;
-	seconds = duration_seconds(json_string_value(place.value));
-	if (seconds == 0)
+	if (!duration_parse(json_string_value(place.value), DURATION_MAX_S, &seconds) ||
+		seconds == 0)
 		complaint_at(making->complaints, place, NULL,
 			"'%s' is at least 1s and at most 3660d", key);
 	return seconds;

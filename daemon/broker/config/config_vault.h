@@ -55,6 +55,3 @@ struct config_vault *config_vault_ref(struct config_vault *vault);
 void config_vault_unref(struct config_vault *vault); /* NULL is fine */
 
 bool config_vault_equal(const struct config_vault *a, const struct config_vault *b);
-
-/* "90s", "15m", "8h", "30d" in seconds, at most 10 years; 0 when it is none. */
-uint32_t duration_seconds(const char *text);

@@ -1,11 +1,11 @@
 #include "daemon/broker/lease/lease_renew.h"
 
-#include "daemon/broker/config/duration.h"
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/lease/lease_steps.h"
 #include "daemon/broker/lease/lease_take.h"
 #include "daemon/broker/provider/set_search.h"
 #include "proto/boot_clock.h"
+#include "proto/duration.h"
 #include "proto/log.h"
 
 #include <sodium.h>

@@ -1,10 +1,10 @@
 #include "daemon/broker/policy/policy.h"
 
-#include "daemon/broker/config/duration.h"
 #include "daemon/broker/config/json_schema.h"
 #include "daemon/broker/config/signal_name.h"
 #include "daemon/broker/policy/policy_build.h"
 #include "proto/cleanup.h"
+#include "proto/duration.h"
 #include "proto/secret_name.h"
 
 #include <assert.h>
@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define HEALTH_WINDOW_MAX_S 86400
+#define PERIOD_MAX_S	    (100u * 365 * 86400)
 
 const char *build_string(struct policy_build *build, const char *text, size_t length)
 {
@@ -101,7 +102,7 @@ static void read_period(struct policy_build *build, struct json_place lease, con
 {
 	const char *text = json_place_text(lease, key);
 
-	if (text && (!duration_parse(text, seconds) || *seconds < 1))
+	if (text && (!duration_parse(text, PERIOD_MAX_S, seconds) || *seconds < 1))
 		complaint_at(build->complaints, lease, NULL,
 			"grant %s: '%s' is no `%s` of a lease: at least 1s, at most 36500d",
 			grant->name, text, key);
@@ -148,8 +149,8 @@ static void read_health_window(
 {
 	const char *text = json_place_text(place, "rollback_if_unhealthy_within");
 
-	if (text && (!duration_parse(text, &grant->health_window_s) || grant->health_window_s < 1 ||
-			    grant->health_window_s > HEALTH_WINDOW_MAX_S))
+	if (text && (!duration_parse(text, HEALTH_WINDOW_MAX_S, &grant->health_window_s) ||
+			    grant->health_window_s < 1))
 		complaint_at(build->complaints, place, NULL,
 			"grant %s: '%s' is no time within which to roll back: 1s to 24h",
 			grant->name, text);

@@ -1,4 +1,4 @@
-#include "daemon/broker/config/duration.h"
+#include "proto/duration.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static uint64_t unit_seconds(char unit)
 	}
 }
 
-bool duration_parse(const char *text, uint32_t *ret_s)
+bool duration_parse(const char *text, uint32_t longest_s, uint32_t *ret_s)
 {
 	const size_t digits = strspn(text, "0123456789");
 	uint64_t unit, count;
@@ -29,7 +29,7 @@ bool duration_parse(const char *text, uint32_t *ret_s)
 		return false;
 	unit = unit_seconds(text[digits]);
 	count = strtoull(text, NULL, 10);
-	if (unit == 0 || text[digits + 1] != '\0' || count > DURATION_MAX_S / unit)
+	if (unit == 0 || text[digits + 1] != '\0' || count > longest_s / unit)
 		return false;
 	*ret_s = (uint32_t)(count * unit);
 	return true;

@@ -320,10 +320,11 @@ static void on_recorded(void *data, int status)
 
 void lease_append_record(struct lease_context *context, json_t *record)
 {
-	struct mayfly_error err;
+	const int r = record ? audit_queue_append(context->audit, record, on_recorded, NULL, NULL)
+			     : -ENOMEM;
 
-	if (!record || audit_queue_append(context->audit, record, on_recorded, NULL, &err) < 0)
-		on_recorded(NULL, -ENOMEM);
+	if (r < 0)
+		on_recorded(NULL, r);
 	json_decref(record);
 }
 

@@ -31,7 +31,7 @@ json_t *lease_audit_record(
 /* Appends such a record; nobody waits for it. For refusals and ends: what is refused stays refused
  * without it. */
 void lease_audit(struct lease *lease, const char *action, const char *decision, const char *reason);
-/* The same with RECORD, which is taken over. NULL: there was no memory for it. */
+/* The same with RECORD, also of no lease, which is taken over. NULL: there was no memory for it. */
 void lease_append_record(struct lease_context *context, json_t *record);
 
 /* An object of the operator interface's type Lease. */

@@ -1,6 +1,7 @@
 #include "daemon/broker/request/broker.h"
 
 #include "daemon/broker/identity/host_process.h"
+#include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/request/container_request.h"
 #include "daemon/broker/request/request_flow.h"
 #include "proto/boot_clock.h"
@@ -255,22 +256,9 @@ void broker_vaults_apply(struct broker *broker)
 	broker_wake(broker);
 }
 
-static void on_recorded(void *data, int status)
-{
-	(void)data;
-	if (status < 0)
-		log_error("a record is missing from the audit file: %s", strerrordesc_np(-status));
-}
-
 void broker_audit(struct broker *broker, json_t *record)
 {
-	const int r =
-		record ? audit_queue_append(broker->leases.audit, record, on_recorded, NULL, NULL)
-		       : -ENOMEM;
-
-	if (r < 0)
-		on_recorded(NULL, r);
-	json_decref(record);
+	lease_append_record(&broker->leases, record);
 }
 
 bool broker_caller_is_of_host(struct broker *broker, int socket, const char *which)

@@ -199,27 +199,6 @@ static void supersede(struct rotations *rotations, const struct store_change *ch
 	}
 }
 
-static void on_recorded(void *data, int status)
-{
-	(void)data;
-	if (status < 0)
-		log_error("a record is missing from the audit file: %s", strerrordesc_np(-status));
-}
-
-static void record(struct rotations *rotations, const char *id, const struct store_change *changes,
-	size_t count)
-{
-	json_t *entry = json_pack("{s:s, s:s, s:s, s:s, s:o}", "action", "rotate", "decision",
-		"done", "rotation", id, "reason", "its server has another version", "secrets",
-		rotation_changes_to_json(changes, count));
-
-	/* Each delivery of it has a record of its own, before the release. */
-	if (!entry ||
-		audit_queue_append(rotations->leases->audit, entry, on_recorded, NULL, NULL) < 0)
-		on_recorded(NULL, -ENOMEM);
-	json_decref(entry);
-}
-
 void rotations_on_remote_change(
 	struct rotations *rotations, const char *set, const char *path, uint32_t version)
 {
@@ -242,7 +221,11 @@ void rotations_on_remote_change(
 	(void)sodium_bin2hex(id, sizeof id, random, sizeof random);
 	log_notice("set %s: %s/%s has changed: rotation %s", set, backend->config->mount, path, id);
 	supersede(rotations, changes, count);
-	record(rotations, id, changes, count);
+	/* Each delivery of it has a record of its own, before the release. */
+	lease_append_record(rotations->leases,
+		json_pack("{s:s, s:s, s:s, s:s, s:o}", "action", "rotate", "decision", "done",
+			"rotation", id, "reason", "its server has another version", "secrets",
+			rotation_changes_to_json(changes, count)));
 	if (rotation_begin(rotations, id, changes, count, &options, &rotation) < 0)
 		log_error("rotation %s: out of memory: running containers keep what they have", id);
 }

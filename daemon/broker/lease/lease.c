@@ -562,6 +562,11 @@ bool lease_watch_init(struct lease *lease)
 		       lease->init.pidfd, on_init_ended, NULL) == 0;
 }
 
+bool lease_is_released(const struct lease *lease)
+{
+	return lease->state == LEASE_RELEASED && !lease->end_reason;
+}
+
 bool lease_is_alive(const struct lease *lease)
 {
 	return lease->init.pidfd >= 0 && process_is_alive(lease->init.pidfd);

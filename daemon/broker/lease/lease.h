@@ -172,6 +172,9 @@ void lease_on_mount_again(struct lease *lease);
 void lease_on_unmount(
 	struct lease *lease, void (*on_forgotten)(struct lease *lease, void *data), void *data);
 
+/* Its container has the files, and its end has not begun. */
+bool lease_is_released(const struct lease *lease);
+
 /* Its container is known to live. */
 bool lease_is_alive(const struct lease *lease);
 

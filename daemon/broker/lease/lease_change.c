@@ -46,7 +46,7 @@ static void finish(struct lease *lease)
 	plan_done(&change->plan);
 	free(change->used);
 	free(change);
-	if (lease->is_lost && lease->state == LEASE_RELEASED && !lease->end_reason)
+	if (lease->is_lost && lease_is_released(lease))
 		lease_readopt(lease);
 }
 
@@ -271,8 +271,8 @@ bool lease_has_path(const struct lease *lease, const char *path)
 
 bool lease_can_change(const struct lease *lease)
 {
-	return lease->state == LEASE_RELEASED && !lease->change && !lease->is_waiting &&
-	       !lease->end_reason && !lease->is_draining &&
+	return lease_is_released(lease) && !lease->change && !lease->is_waiting &&
+	       !lease->is_draining &&
 	       !delivery_is_busy(lease_filled((struct lease *)(uintptr_t)lease));
 }
 

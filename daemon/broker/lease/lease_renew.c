@@ -172,7 +172,7 @@ static void on_facts(struct engine_question *question, const struct container_fa
 
 	(void)id;
 	forget_question(lease);
-	if (lease->state != LEASE_RELEASED || lease->end_reason)
+	if (!lease_is_released(lease))
 		return;
 	/* What cannot be judged is not renewed, and not taken away before its period is over. Its
 	 * container's end is heard of elsewhere. */

@@ -166,8 +166,7 @@ static bool tell_present(struct container_connection *connection)
 
 	TAILQ_FOREACH(lease, &broker_of(connection)->leases.leases, entry)
 	{
-		if (lease->state != LEASE_RELEASED || lease->end_reason ||
-			!lease_is_of(lease, connection->who))
+		if (!lease_is_released(lease) || !lease_is_of(lease, connection->who))
 			continue;
 		if (!connection->wants_more) {
 			container_reply(connection, event_to_json(lease, LEASE_EVENT_PRESENT));
@@ -228,8 +227,7 @@ static void on_release(struct container_connection *connection)
 
 	if (!id)
 		fail_parameter(connection, "lease");
-	else if (!lease || !lease_is_of(lease, connection->who) || lease->state != LEASE_RELEASED ||
-		 lease->end_reason)
+	else if (!lease || !lease_is_of(lease, connection->who) || !lease_is_released(lease))
 		container_fail(connection, CONTAINER_ERROR("NotReleasable"),
 			"this container has no such lease");
 	else if (lease->mode != LEASE_AT_REQUEST)

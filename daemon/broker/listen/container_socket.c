@@ -118,7 +118,7 @@ static bool is_remembered(const struct container_connection *connection)
 	if (!memory->lease[0])
 		return true;
 	lease = lease_find(&broker->leases, memory->lease);
-	return lease && lease->state == LEASE_RELEASED && !lease->end_reason && !lease->change &&
+	return lease && lease_is_released(lease) && !lease->change &&
 	       lease->delivery.generation == memory->generation;
 }
 

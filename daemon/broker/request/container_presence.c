@@ -39,7 +39,7 @@ struct container_presence container_presence(
 
 	TAILQ_FOREACH(lease, &broker->leases.leases, entry)
 	{
-		const bool is_settled = lease->state == LEASE_RELEASED && !lease->end_reason;
+		const bool is_settled = lease_is_released(lease);
 
 		if (lease->state == LEASE_ENDED || !lease_is_of(lease, who))
 			continue;

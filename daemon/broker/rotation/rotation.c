@@ -126,8 +126,7 @@ void rotation_collect(struct rotation *rotation)
 	const struct lease *lease;
 
 	TAILQ_FOREACH(lease, &rotation->rotations->leases->leases, entry)
-	if (lease->state == LEASE_RELEASED && !lease->end_reason &&
-		rotation_concerns(rotation, lease) &&
+	if (lease_is_released(lease) && rotation_concerns(rotation, lease) &&
 		(!rotation->is_back || has_before(rotation, lease)) &&
 		rotation_add_target(rotation, lease) < 0)
 		log_error("%s: out of memory: it keeps the version of before",

@@ -23,7 +23,7 @@ struct followed_path {
 
 static bool is_live(const struct lease *lease)
 {
-	return lease->state == LEASE_RELEASED && !lease->end_reason && lease->used;
+	return lease_is_released(lease) && lease->used;
 }
 
 /* The server's path of USED, if it follows the newest version there. */

@@ -51,8 +51,7 @@ static void collect_again(struct rotation *rotation)
 	{
 		struct rotation_target *target;
 
-		if (lease->state != LEASE_RELEASED || lease->end_reason ||
-			!rotation_concerns(rotation, lease))
+		if (!lease_is_released(lease) || !rotation_concerns(rotation, lease))
 			continue;
 		target = find_target(rotation, lease);
 		if (target && !rotation_has_reached(rotation, lease))

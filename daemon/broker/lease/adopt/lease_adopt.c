@@ -148,8 +148,7 @@ static void clean_again(struct lease *lease)
 {
 	const struct delivery *delivery = lease_filled(lease);
 
-	if (lease->state != LEASE_RELEASED || lease->end_reason ||
-		!(delivery->phase & (PHASE_RELEASED | PHASE_LOCATED)) ||
+	if (!lease_is_released(lease) || !(delivery->phase & (PHASE_RELEASED | PHASE_LOCATED)) ||
 		(delivery->generation < 2 && !delivery->is_unsealed))
 		return;
 	lease->grace_turns = 1;
@@ -167,7 +166,7 @@ static void adopted_one(struct lease *lease)
 	else
 		lease_start_next(lease);
 	clean_again(lease);
-	if (lease->state == LEASE_RELEASED && !lease->end_reason) {
+	if (lease_is_released(lease)) {
 		lease_term_resume(lease);
 		lease_take_resume(lease);
 	}

@@ -5,6 +5,7 @@
 #include "proto/log.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,14 +24,20 @@ uint64_t boot_seconds(void)
 
 /* --- what it concerns --- */
 
+const struct store_change *rotation_find_change(
+	const struct store_change *changes, size_t count, const char *set, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(changes[i].reference.set, set) == 0 &&
+			strcmp(changes[i].reference.name, name) == 0)
+			return &changes[i];
+	return NULL;
+}
+
 const struct store_change *rotation_change_of(
 	const struct rotation *rotation, const char *set, const char *name)
 {
-	for (size_t i = 0; i < rotation->changes_count; i++)
-		if (strcmp(rotation->changes[i].reference.set, set) == 0 &&
-			strcmp(rotation->changes[i].reference.name, name) == 0)
-			return &rotation->changes[i];
-	return NULL;
+	return rotation_find_change(rotation->changes, rotation->changes_count, set, name);
 }
 
 bool rotation_concerns(const struct rotation *rotation, const struct lease *lease)
@@ -385,6 +392,14 @@ int rotation_new(struct rotations *rotations, const char *id, size_t changes_cou
 	TAILQ_INSERT_TAIL(&rotations->list, rotation, entry);
 	*ret_rotation = rotation;
 	return 0;
+}
+
+void rotation_make_id(char id[ROTATION_ID_LENGTH + 1])
+{
+	unsigned char random[ROTATION_ID_LENGTH / 2];
+
+	randombytes_buf(random, sizeof random);
+	(void)sodium_bin2hex(id, ROTATION_ID_LENGTH + 1, random, sizeof random);
 }
 
 int rotation_begin(struct rotations *rotations, const char *id, const struct store_change *changes,

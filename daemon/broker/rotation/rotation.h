@@ -122,6 +122,9 @@ void rotations_init(struct rotations *rotations, struct lease_context *leases);
 /* What is left is left to the next start. */
 void rotations_stop(struct rotations *rotations);
 
+/* A new one's, at random. */
+void rotation_make_id(char id[ROTATION_ID_LENGTH + 1]);
+
 struct rotation_options {
 	json_t *actor;	 /* who, for the audit; a reference is taken */
 	unsigned canary; /* so many containers first */

@@ -22,6 +22,9 @@ bool rotation_concerns(const struct rotation *rotation, const struct lease *leas
 bool rotation_has_reached(const struct rotation *rotation, const struct lease *lease);
 const struct store_change *rotation_change_of(
 	const struct rotation *rotation, const char *set, const char *name);
+/* Of COUNT CHANGES the one of NAME in SET, or NULL. */
+const struct store_change *rotation_find_change(
+	const struct store_change *changes, size_t count, const char *set, const char *name);
 
 /* rotation_target.c */
 void rotation_target_start(struct rotation_target *target);

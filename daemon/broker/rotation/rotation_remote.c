@@ -7,7 +7,6 @@
 #include "proto/log.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,8 +56,9 @@ static uint32_t newest_used(const struct lease *lease, const struct used_secret 
 
 /* --- watching --- */
 
+/* LEASE has USED from PATH of BACKEND. */
 static void follow(struct rotations *rotations, struct vault_backend *backend, const char *path,
-	uint32_t known)
+	const struct lease *lease, const struct used_secret *used)
 {
 	struct followed_path *followed;
 
@@ -68,7 +68,7 @@ static void follow(struct rotations *rotations, struct vault_backend *backend, c
 		return;
 	}
 	followed = calloc(1, sizeof *followed);
-	if (!followed || vault_watch(backend, path, known) < 0) {
+	if (!followed || vault_watch(backend, path, newest_used(lease, used)) < 0) {
 		log_error(
 			"%s/%s: out of memory: a change there is not noticed", backend->set, path);
 		free(followed);
@@ -107,7 +107,7 @@ static void on_follow(struct deadline *deadline)
 		struct vault_backend *backend = backend_of(rotations, used, &target);
 
 		if (backend)
-			follow(rotations, backend, target.name, newest_used(lease, used));
+			follow(rotations, backend, target.name, lease, used);
 	}
 	for (followed = TAILQ_FIRST(&rotations->followed); followed; followed = next) {
 		next = TAILQ_NEXT(followed, entry);
@@ -118,7 +118,12 @@ static void on_follow(struct deadline *deadline)
 
 void rotations_follow(struct rotations *rotations)
 {
-	if (!rotations->is_stopping && !deadline_is_armed(&rotations->follow))
+	const struct vault_sets *vaults = rotations->leases->sources.vaults;
+	/* Most hosts have no such set: their leases need not be looked through. */
+	const bool is_needed =
+		vaults && (!TAILQ_EMPTY(&vaults->backends) || !TAILQ_EMPTY(&rotations->followed));
+
+	if (is_needed && !rotations->is_stopping && !deadline_is_armed(&rotations->follow))
 		deadline_arm(&rotations->follow, FOLLOW_MS);
 }
 
@@ -146,14 +151,6 @@ void rotations_follow_stop(struct rotations *rotations)
 
 /* --- a change --- */
 
-static bool has_change(const struct store_change *changes, size_t count, const char *name)
-{
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(changes[i].reference.name, name) == 0)
-			return true;
-	return false;
-}
-
 /* The names under which containers have PATH of SET in another version. */
 static size_t collect_changes(const struct rotations *rotations, const char *set, const char *path,
 	uint32_t version, struct store_change *changes)
@@ -165,13 +162,15 @@ static size_t collect_changes(const struct rotations *rotations, const char *set
 	TAILQ_FOREACH(lease, &rotations->leases->leases, entry)
 	for (size_t i = 0; is_live(lease) && i < lease->used->count; i++) {
 		const struct used_secret *used = &lease->used->items[i];
-		const uint32_t before = newest_used(lease, used);
 		struct store_change *change = &changes[count];
+		uint32_t before;
 
 		if (count == ROTATION_CHANGES_MAX || strcmp(used->set, set) != 0 ||
-			(version != 0 && before == version) ||
-			has_change(changes, count, used->name) ||
+			rotation_find_change(changes, count, set, used->name) ||
 			!backend_of(rotations, used, &target) || strcmp(target.name, path) != 0)
+			continue;
+		before = newest_used(lease, used);
+		if (version != 0 && before == version)
 			continue;
 		*change = (struct store_change){ .before = before, .after = version };
 		(void)snprintf(change->reference.set, sizeof change->reference.set, "%s", set);
@@ -206,7 +205,6 @@ void rotations_on_remote_change(
 	const struct vault_pin *pin = backend ? vault_pin_find(backend, path) : NULL;
 	const struct rotation_options options = { .is_remote = true };
 	struct store_change changes[ROTATION_CHANGES_MAX];
-	unsigned char random[ROTATION_ID_LENGTH / 2];
 	char id[ROTATION_ID_LENGTH + 1];
 	struct rotation *rotation;
 	size_t count;
@@ -217,8 +215,7 @@ void rotations_on_remote_change(
 	count = collect_changes(rotations, set, path, version, changes);
 	if (count == 0)
 		return;
-	randombytes_buf(random, sizeof random);
-	(void)sodium_bin2hex(id, sizeof id, random, sizeof random);
+	rotation_make_id(id);
 	log_notice("set %s: %s/%s has changed: rotation %s", set, backend->config->mount, path, id);
 	supersede(rotations, changes, count);
 	/* Each delivery of it has a record of its own, before the release. */

@@ -4,7 +4,6 @@
 #include "daemon/broker/store/store_prepared.h"
 
 #include <errno.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -275,7 +274,6 @@ void on_rotate(struct operator_job *job)
 {
 	struct rotating *rotating = calloc(1, sizeof *rotating);
 	json_t *secrets = json_array();
-	unsigned char random[ROTATION_ID_LENGTH / 2];
 
 	job->extra = rotating;
 	job->run = run_rotate;
@@ -286,8 +284,7 @@ void on_rotate(struct operator_job *job)
 		rotating->job = job;
 		rotating->watch.on_event = on_event;
 		rotating->watch.runs_apply = job_flag(job, "apply") && job->wants_more;
-		randombytes_buf(random, sizeof random);
-		(void)sodium_bin2hex(rotating->id, sizeof rotating->id, random, sizeof random);
+		rotation_make_id(rotating->id);
 		job->record = job_record(job, "rotate");
 		(void)json_object_set(job->record, "secrets", secrets);
 		(void)json_object_set_new(job->record, "rotation", json_string(rotating->id));

@@ -10,20 +10,6 @@
 
 #include <string.h>
 
-/* Before anybody types a key. */
-static int check_uninitialised(struct cli *cli, struct mayfly_error *err)
-{
-	AUTO_JSON json_t *status = NULL;
-	int r = operator_ask(cli, "Status", NULL, &status, err);
-
-	if (r < 0 || strcmp(json_text(status, "state"), "uninitialised") == 0)
-		return r;
-	return error_set(err, -EALREADY,
-		"there is a store already, it is %s; restoring never writes over one\n"
-		"to look into the backup: `mayfly restore FILE --to-dir /dev/shm/restored`",
-		json_text(status, "state"));
-}
-
 static int ask_restore(struct cli *cli, const struct opened_backup *backup, int passphrase_fd,
 	json_t **ret_reply, struct mayfly_error *err)
 {
@@ -69,7 +55,10 @@ static int restore_here(struct cli *cli, struct mayfly_error *err)
 	MAYFLY_CLEANUP(opened_backup_done) struct opened_backup backup = OPENED_BACKUP_EMPTY;
 	MAYFLY_CLEANUP(sealed_value_done) struct sealed_value passphrase = SEALED_VALUE_EMPTY;
 	AUTO_JSON json_t *reply = NULL;
-	int r = check_uninitialised(cli, err);
+	int r = operator_require_no_store(cli,
+		"; restoring never writes over one\n"
+		"to look into the backup: `mayfly restore FILE --to-dir /dev/shm/restored`",
+		err);
 
 	if (r == 0)
 		r = opened_backup_open(cli, cli->arguments->words[0], &backup, err);

@@ -155,9 +155,7 @@ static bool has_lost_backend(json_t *status)
 	json_t *backend;
 
 	json_array_foreach (json_object_get(status, "backends"), i, backend) {
-		const char *state = json_text(backend, "state");
-
-		if (strcmp(state, "connected") != 0 && strcmp(state, "waiting") != 0)
+		if (!status_backend_is_well(backend))
 			return true;
 	}
 	return false;

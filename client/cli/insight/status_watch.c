@@ -135,6 +135,13 @@ static void engines(struct page *page, json_t *status)
 	}
 }
 
+bool status_backend_is_well(json_t *backend)
+{
+	const char *state = json_text(backend, "state");
+
+	return strcmp(state, "connected") == 0 || strcmp(state, "waiting") == 0;
+}
+
 static void backends(struct page *page, json_t *status)
 {
 	json_t *backend;
@@ -142,8 +149,7 @@ static void backends(struct page *page, json_t *status)
 
 	json_array_foreach (json_object_get(status, "backends"), i, backend) {
 		const char *state = json_text(backend, "state");
-		const bool is_well =
-			strcmp(state, "connected") == 0 || strcmp(state, "waiting") == 0;
+		const bool is_well = status_backend_is_well(backend);
 		const char *detail = json_text(backend, "detail");
 		AUTO_FREE char *text = text_format("backend   set %s: %s%s%s",
 			json_text(backend, "set"), state, detail[0] ? "; " : "", detail);

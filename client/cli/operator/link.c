@@ -283,6 +283,17 @@ int operator_ask(struct cli *cli, const char *method, json_t *parameters, json_t
 	return operator_call(cli, &call, ret_reply, err);
 }
 
+int operator_require_no_store(struct cli *cli, const char *advice, struct mayfly_error *err)
+{
+	AUTO_JSON json_t *status = NULL;
+	int r = operator_ask(cli, "Status", NULL, &status, err);
+
+	if (r < 0 || strcmp(json_text(status, "state"), "uninitialised") == 0)
+		return r;
+	return error_set(err, -EALREADY, "there is a store already, it is %s%s",
+		json_text(status, "state"), advice);
+}
+
 int operator_ask_and_print(
 	struct cli *cli, const char *method, json_t *parameters, struct mayfly_error *err)
 {

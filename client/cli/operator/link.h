@@ -42,6 +42,10 @@ int operator_call(struct cli *cli, const struct operator_call *call, json_t **re
 int operator_ask(struct cli *cli, const char *method, json_t *parameters, json_t **ret_reply,
 	struct mayfly_error *err);
 
+/* For what makes a store: -EALREADY, before anybody types a key, where there is one. ADVICE ends the
+ * message "there is a store already, it is unlocked". */
+int operator_require_no_store(struct cli *cli, const char *advice, struct mayfly_error *err);
+
 /* Calls METHOD and prints the reply as JSON: what --json does. Returns CLI_DONE or an error. */
 int operator_ask_and_print(
 	struct cli *cli, const char *method, json_t *parameters, struct mayfly_error *err);

@@ -75,19 +75,6 @@ static int change_environment(json_t *config, void *data, struct mayfly_error *e
 	return add_environment(config, wish->chosen, err);
 }
 
-static int check_uninitialised(struct cli *cli, struct mayfly_error *err)
-{
-	AUTO_JSON json_t *status = NULL;
-	int r = operator_ask(cli, "Status", NULL, &status, err);
-
-	if (r < 0 || strcmp(json_text(status, "state"), "uninitialised") == 0)
-		return r;
-	return error_set(err, -EALREADY,
-		"there is a store already, it is %s\nsee `mayfly status`; what opens it is changed "
-		"with `mayfly key`",
-		json_text(status, "state"));
-}
-
 static int settle_environment(struct cli *cli, struct mayfly_error *err)
 {
 	struct environment_wish wish = { .wanted = argument_value(cli->arguments, "environment") };
@@ -138,7 +125,8 @@ int init_run(struct cli *cli, struct mayfly_error *err)
 	const bool by_passphrase = unlock && strcmp(unlock, "passphrase") == 0;
 	MAYFLY_CLEANUP(sealed_value_done) struct sealed_value passphrase = SEALED_VALUE_EMPTY;
 	MAYFLY_CLEANUP(recovery_key_done) struct recovery_key key = RECOVERY_KEY_EMPTY;
-	int r = check_uninitialised(cli, err);
+	int r = operator_require_no_store(
+		cli, "\nsee `mayfly status`; what opens it is changed with `mayfly key`", err);
 
 	if (r == 0)
 		r = settle_environment(cli, err);

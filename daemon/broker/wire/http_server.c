@@ -1,6 +1,7 @@
 #include "daemon/broker/wire/http_server.h"
 
 #include "daemon/broker/loop/deadline.h"
+#include "daemon/broker/loop/listener.h"
 #include "daemon/broker/loop/socket_stream.h"
 #include "daemon/broker/wire/peer_process.h"
 #include "proto/cleanup.h"
@@ -39,27 +40,12 @@ struct http_exchange {
 struct http_server {
 	struct handle_group group;
 	uv_loop_t *loop;
-	uv_poll_t listening;
-	bool is_accepting;
-	int fd;
+	struct listener listener;
 	struct http_handler handler;
 	LIST_HEAD(, http_exchange) exchanges;
-	size_t count;
 };
 
-static void on_connection(uv_poll_t *poll, int status, int events);
 static void serve(struct http_exchange *exchange);
-
-static void set_accepting(struct http_server *server, bool is_accepting)
-{
-	if (server->is_accepting == is_accepting || server->group.is_ending)
-		return;
-	server->is_accepting = is_accepting;
-	if (is_accepting)
-		(void)uv_poll_start(&server->listening, UV_READABLE, on_connection);
-	else
-		(void)uv_poll_stop(&server->listening);
-}
 
 static void on_exchange_empty(struct handle_group *group)
 {
@@ -68,8 +54,7 @@ static void on_exchange_empty(struct handle_group *group)
 
 	free(exchange->buffer);
 	free(exchange);
-	server->count--;
-	set_accepting(server, true);
+	listener_has_room(&server->listener);
 	handle_group_release(&server->group);
 }
 
@@ -258,8 +243,9 @@ static void on_failed(struct socket_stream *stream, int status)
 }
 
 /* Takes FD over. */
-static void exchange_new(struct http_server *server, int fd)
+static void on_connection(struct listener *listener, int fd)
 {
+	struct http_server *server = container_of(listener, struct http_server, listener);
 	struct http_exchange *exchange = calloc(1, sizeof *exchange);
 	struct mayfly_error err;
 
@@ -272,7 +258,7 @@ static void exchange_new(struct http_server *server, int fd)
 	exchange->stream.on_readable = on_readable;
 	exchange->stream.on_failed = on_failed;
 	handle_group_hold(&server->group);
-	server->count++;
+	listener_is_connected(&server->listener);
 	LIST_INSERT_HEAD(&server->exchanges, exchange, entry);
 	deadline_init(&exchange->deadline, server->loop, &exchange->group, on_deadline);
 	if (socket_stream_init(&exchange->stream, server->loop, &exchange->group, fd,
@@ -280,20 +266,6 @@ static void exchange_new(struct http_server *server, int fd)
 		log_error("accept a plugin connection: %s", err.text);
 		close_exchange(exchange);
 	}
-}
-
-static void on_connection(uv_poll_t *poll, int status, int events)
-{
-	struct http_server *server = container_of(poll, struct http_server, listening);
-	const int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	(void)status;
-	(void)events;
-	if (fd < 0)
-		return;
-	exchange_new(server, fd);
-	if (server->count >= HTTP_CONNECTIONS_MAX)
-		set_accepting(server, false);
 }
 
 static void on_server_empty(struct handle_group *group)
@@ -305,19 +277,21 @@ int http_server_new(uv_loop_t *loop, int fd, const struct http_handler *handler,
 	struct http_server **ret_server, struct mayfly_error *err)
 {
 	struct http_server *server = calloc(1, sizeof *server);
-	int r = server ? uv_poll_init(loop, &server->listening, fd) : -ENOMEM;
+	int r = -ENOMEM;
 
+	if (server) {
+		handle_group_init(&server->group, on_server_empty);
+		server->listener.on_connection = on_connection;
+		r = listener_init(
+			&server->listener, loop, &server->group, fd, HTTP_CONNECTIONS_MAX);
+	}
 	if (r < 0) {
 		free(server);
 		return error_errno(err, r, "serve a plugin socket");
 	}
 	server->loop = loop;
-	server->fd = fd;
 	server->handler = *handler;
 	LIST_INIT(&server->exchanges);
-	handle_group_init(&server->group, on_server_empty);
-	handle_group_add(&server->group, (uv_handle_t *)&server->listening);
-	set_accepting(server, true);
 	*ret_server = server;
 	return 0;
 }
@@ -330,8 +304,7 @@ void http_server_close(struct http_server *server)
 		return;
 	while ((exchange = LIST_FIRST(&server->exchanges)))
 		close_exchange(exchange);
-	(void)uv_poll_stop(&server->listening);
-	handle_group_close((uv_handle_t *)&server->listening);
+	listener_close(&server->listener);
 	handle_group_release(&server->group);
 }
 

@@ -1,6 +1,7 @@
 #include "daemon/broker/wire/varlink_server.h"
 
 #include "daemon/broker/loop/deadline.h"
+#include "daemon/broker/loop/listener.h"
 #include "daemon/broker/loop/socket_stream.h"
 #include "proto/cleanup.h"
 #include "proto/log.h"
@@ -37,28 +38,13 @@ struct varlink_exchange {
 struct varlink_server {
 	struct handle_group group;
 	uv_loop_t *loop;
-	uv_poll_t listening;
-	bool is_accepting;
-	int fd;
+	struct listener listener;
 	struct varlink_limits limits;
 	struct varlink_handler handler;
 	LIST_HEAD(, varlink_exchange) exchanges;
-	size_t count;
 };
 
-static void on_connection(uv_poll_t *poll, int status, int events);
 static void serve(struct varlink_exchange *exchange);
-
-static void set_accepting(struct varlink_server *server, bool is_accepting)
-{
-	if (server->is_accepting == is_accepting || server->group.is_ending)
-		return;
-	server->is_accepting = is_accepting;
-	if (is_accepting)
-		(void)uv_poll_start(&server->listening, UV_READABLE, on_connection);
-	else
-		(void)uv_poll_stop(&server->listening);
-}
 
 static void on_exchange_empty(struct handle_group *group)
 {
@@ -68,8 +54,7 @@ static void on_exchange_empty(struct handle_group *group)
 	fd_set_passed_done(&exchange->fds);
 	free(exchange->buffer);
 	free(exchange);
-	server->count--;
-	set_accepting(server, true);
+	listener_has_room(&server->listener);
 	handle_group_release(&server->group);
 }
 
@@ -354,8 +339,9 @@ static size_t connections_of(const struct varlink_server *server, uid_t uid)
 }
 
 /* Takes FD over. */
-static void exchange_new(struct varlink_server *server, int fd)
+static void on_connection(struct listener *listener, int fd)
 {
+	struct varlink_server *server = container_of(listener, struct varlink_server, listener);
 	struct varlink_exchange *exchange = calloc(1, sizeof *exchange);
 	struct mayfly_error err;
 
@@ -372,7 +358,7 @@ static void exchange_new(struct varlink_server *server, int fd)
 	exchange->stream.on_readable = on_readable;
 	exchange->stream.on_failed = on_failed;
 	handle_group_hold(&server->group);
-	server->count++;
+	listener_is_connected(&server->listener);
 	LIST_INSERT_HEAD(&server->exchanges, exchange, entry);
 	deadline_init(&exchange->deadline, server->loop, &exchange->group, on_message_late);
 	if (socket_stream_init(&exchange->stream, server->loop, &exchange->group, fd,
@@ -386,20 +372,6 @@ static void exchange_new(struct varlink_server *server, int fd)
 		close_exchange(exchange);
 }
 
-static void on_connection(uv_poll_t *poll, int status, int events)
-{
-	struct varlink_server *server = container_of(poll, struct varlink_server, listening);
-	const int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	(void)status;
-	(void)events;
-	if (fd < 0)
-		return;
-	exchange_new(server, fd);
-	if (server->count >= server->limits.connections)
-		set_accepting(server, false);
-}
-
 static void on_server_empty(struct handle_group *group)
 {
 	free(container_of(group, struct varlink_server, group));
@@ -410,22 +382,23 @@ int varlink_server_new(uv_loop_t *loop, int fd, const struct varlink_limits *lim
 	struct mayfly_error *err)
 {
 	struct varlink_server *server = calloc(1, sizeof *server);
-	int r = server ? uv_poll_init(loop, &server->listening, fd) : -ENOMEM;
+	int r = -ENOMEM;
 
+	if (server) {
+		handle_group_init(&server->group, on_server_empty);
+		server->listener.on_connection = on_connection;
+		r = listener_init(&server->listener, loop, &server->group, fd, limits->connections);
+	}
 	if (r < 0) {
 		free(server);
 		return error_errno(err, r, "serve the operator socket");
 	}
 	server->loop = loop;
-	server->fd = fd;
 	server->limits = *limits;
 	server->handler = *handler;
 	if (handler->is_connector)
 		(void)fd_receive_wants_sender(fd);
 	LIST_INIT(&server->exchanges);
-	handle_group_init(&server->group, on_server_empty);
-	handle_group_add(&server->group, (uv_handle_t *)&server->listening);
-	set_accepting(server, true);
 	*ret_server = server;
 	return 0;
 }
@@ -438,8 +411,7 @@ void varlink_server_close(struct varlink_server *server)
 		return;
 	while ((exchange = LIST_FIRST(&server->exchanges)))
 		close_exchange(exchange);
-	(void)uv_poll_stop(&server->listening);
-	handle_group_close((uv_handle_t *)&server->listening);
+	listener_close(&server->listener);
 	handle_group_release(&server->group);
 }
 

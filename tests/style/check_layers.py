@@ -37,11 +37,12 @@ OTHERS = {
     "proto": ["include/mayfly"],
     "proto/backup": ["proto", "include/mayfly"],
     "daemon/privilege": ["proto", "include/mayfly"],
+    "daemon/http": [],
     "daemon/supervisor": ["daemon/privilege", "proto", "include/mayfly"],
     "daemon/mounter": ["daemon/mounter/kernel", "daemon/privilege", "proto", "include/mayfly"],
     "daemon/mounter/kernel": ["proto", "include/mayfly"],
     "daemon/engine": ["daemon/engine/api", "daemon/engine/facts", "daemon/privilege", "proto", "include/mayfly"],
-    "daemon/engine/api": ["daemon/engine/facts", "proto", "include/mayfly"],
+    "daemon/engine/api": ["daemon/engine/facts", "daemon/http", "proto", "include/mayfly"],
     "daemon/engine/facts": ["proto", "include/mayfly"],
     # libmayfly lives in other people's programs: it stands on nothing of ours but its own headers.
     "client/lib": ["client/lib/wire", "include/mayfly"],
@@ -58,7 +59,7 @@ def allowed(folder, target):
     if folder in BROKER_RANKS:
         if target in BROKER_RANKS:
             return BROKER_RANKS[target] < BROKER_RANKS[folder]
-        return target in ("daemon/privilege", "proto", "proto/backup", "include/mayfly")
+        return target in ("daemon/http", "daemon/privilege", "proto", "proto/backup", "include/mayfly")
     if folder.startswith("client/cli"):
         return target.startswith("client/cli") or target in OTHERS["client/cli"]
     return target in OTHERS.get(folder, [])

@@ -1,8 +1,8 @@
 #include "daemon/broker/https/https_client.h"
 
+#include "daemon/http/curl_loop.h"
 #include "proto/cleanup.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,107 +30,11 @@ struct https_call {
 };
 
 struct https_client {
-	uv_timer_t timer;
-	uv_loop_t *loop;
+	struct curl_loop curl;
 	struct arena *arena;
 	struct https_trust trust;
-	CURLM *multi;
 	struct https_call *calls;
-	bool is_closed;
 };
-
-/* One socket of libcurl's. */
-struct socket_watch {
-	uv_poll_t poll;
-	struct https_client *client;
-	curl_socket_t socket;
-};
-
-static void settle(struct https_client *client);
-
-static void on_watch_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
-static void on_socket_ready(uv_poll_t *poll, int status, int events)
-{
-	struct socket_watch *watch = poll->data;
-	struct https_client *client = watch->client;
-	int running, flags = 0;
-
-	/* Dropping the error would leave the transfer waiting for ever. */
-	if (status < 0)
-		flags = CURL_CSELECT_ERR;
-	if (events & UV_READABLE)
-		flags |= CURL_CSELECT_IN;
-	if (events & UV_WRITABLE)
-		flags |= CURL_CSELECT_OUT;
-	(void)curl_multi_socket_action(client->multi, watch->socket, flags, &running);
-	settle(client);
-}
-
-static struct socket_watch *watch_new(struct https_client *client, curl_socket_t socket)
-{
-	struct socket_watch *watch = calloc(1, sizeof *watch);
-
-	if (!watch)
-		return NULL;
-	if (uv_poll_init_socket(client->loop, &watch->poll, socket) < 0) {
-		free(watch);
-		return NULL;
-	}
-	watch->poll.data = watch;
-	watch->client = client;
-	watch->socket = socket;
-	(void)curl_multi_assign(client->multi, socket, watch); /* fails for unknown sockets only */
-	return watch;
-}
-
-static int on_socket_change(CURL *easy, curl_socket_t socket, int what, void *context, void *known)
-{
-	struct https_client *client = context;
-	struct socket_watch *watch = known;
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		if (watch)
-			/* Stops polling at once: the number may be used again right after. */
-			uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
-		(void)curl_multi_assign(client->multi, socket, NULL); /* as above */
-		return 0;
-	}
-	if (!watch)
-		watch = watch_new(client, socket);
-	if (!watch)
-		return -1;
-	return uv_poll_start(&watch->poll,
-		       (what & CURL_POLL_IN ? UV_READABLE : 0) |
-			       (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
-		       on_socket_ready) == 0
-		       ? 0
-		       : -1;
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-	struct https_client *client = timer->data;
-	int running;
-
-	(void)curl_multi_socket_action(client->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	settle(client);
-}
-
-static int on_timer_change(CURLM *multi, long timeout_ms, void *context)
-{
-	struct https_client *client = context;
-
-	(void)multi;
-	if (timeout_ms < 0)
-		return uv_timer_stop(&client->timer);
-	uv_update_time(client->loop);
-	return uv_timer_start(&client->timer, on_timer, (uint64_t)timeout_ms, 0);
-}
 
 /* The arena has no realloc: what has come moves to twice the room, and the old room is wiped. */
 static int make_room(struct https_call *call, size_t more)
@@ -223,7 +127,7 @@ static void retire(struct https_call *call)
 {
 	struct https_call **place = &call->client->calls;
 
-	(void)curl_multi_remove_handle(call->client->multi, call->easy); /* it is in there */
+	(void)curl_multi_remove_handle(call->client->curl.multi, call->easy); /* it is in there */
 	while (*place != call)
 		place = &(*place)->next;
 	*place = call->next;
@@ -287,20 +191,14 @@ static void finish(struct https_call *call, CURLcode code)
 
 /* After every action of libcurl's, outside of it. A callback may close CLIENT, which the loop frees
  * later. */
-static void settle(struct https_client *client)
+static void on_action(void *owner)
 {
-	CURLMsg *message;
-	int left;
+	struct https_client *client = owner;
+	struct https_call *call;
+	CURLcode code;
 
-	while (!client->is_closed && (message = curl_multi_info_read(client->multi, &left))) {
-		/* The message is gone once its handle is removed. */
-		const CURLcode code = message->data.result;
-		char *private = NULL;
-
-		if (message->msg == CURLMSG_DONE && curl_easy_getinfo(message->easy_handle,
-							    CURLINFO_PRIVATE, &private) == CURLE_OK)
-			finish((struct https_call *)(void *)private, code);
-	}
+	while ((call = curl_loop_next_done(&client->curl, &code)))
+		finish(call, code);
 }
 
 /* ---- Starting. ---- */
@@ -416,7 +314,7 @@ int https_call_start(struct https_client *client, const struct https_request *re
 	/* The body before the method: it would set another. */
 	if (!call->easy || !add_headers(call, request) || !set_body(call) ||
 		!set_options(call, request) ||
-		curl_multi_add_handle(client->multi, call->easy) != CURLM_OK) {
+		curl_multi_add_handle(client->curl.multi, call->easy) != CURLM_OK) {
 		call_free(call);
 		return error_set(err, -EINVAL, "call %s: libcurl refuses it", request->url);
 	}
@@ -439,39 +337,24 @@ int https_client_new(uv_loop_t *loop, struct arena *arena, const struct https_tr
 
 	if (!client)
 		return error_errno(err, -ENOMEM, "prepare for HTTPS");
-	client->multi = curl_multi_init();
-	if (!client->multi) {
+	client->curl.owner = client;
+	client->curl.on_action = on_action;
+	client->curl.on_closed = free;
+	if (curl_loop_init(&client->curl, loop, IDLE_CONNECTIONS) < 0) {
 		free(client);
 		return error_errno(err, -ENOMEM, "prepare for HTTPS");
 	}
-	client->loop = loop;
 	client->arena = arena;
 	client->trust = *trust;
-	(void)uv_timer_init(loop, &client->timer); /* cannot fail */
-	client->timer.data = client;
-	/* None of these can fail for a handle that was made here. */
-	(void)curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket_change);
-	(void)curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, (void *)client);
-	(void)curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer_change);
-	(void)curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, (void *)client);
-	(void)curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
 	*ret_client = client;
 	return 0;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 void https_client_close(struct https_client *client)
 {
-	if (!client || client->is_closed)
+	if (!client || !client->curl.multi)
 		return;
-	client->is_closed = true;
 	while (client->calls)
 		https_call_cancel(client->calls);
-	(void)curl_multi_cleanup(client->multi); /* closes its sockets through on_socket_change() */
-	client->multi = NULL;
-	uv_close((uv_handle_t *)&client->timer, on_closed);
+	curl_loop_close(&client->curl);
 }

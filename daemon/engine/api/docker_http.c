@@ -1,9 +1,9 @@
 #include "daemon/engine/api/docker_http.h"
 
+#include "daemon/http/curl_loop.h"
 #include "proto/cleanup.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,105 +28,10 @@ struct docker_call {
 };
 
 struct docker_http {
-	uv_timer_t timer;
-	uv_loop_t *loop;
-	CURLM *multi;
+	struct curl_loop curl;
 	const char *socket_path;
 	struct docker_call *calls;
-	bool is_closed;
 };
-
-/* One socket of libcurl's. */
-struct socket_watch {
-	uv_poll_t poll;
-	struct docker_http *http;
-	curl_socket_t socket;
-};
-
-static void settle(struct docker_http *http);
-
-static void on_watch_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
-static void on_socket_ready(uv_poll_t *poll, int status, int events)
-{
-	struct socket_watch *watch = poll->data;
-	struct docker_http *http = watch->http;
-	int running, flags = 0;
-
-	/* Dropping the error would leave the transfer waiting for ever. */
-	if (status < 0)
-		flags = CURL_CSELECT_ERR;
-	if (events & UV_READABLE)
-		flags |= CURL_CSELECT_IN;
-	if (events & UV_WRITABLE)
-		flags |= CURL_CSELECT_OUT;
-	(void)curl_multi_socket_action(http->multi, watch->socket, flags, &running);
-	settle(http);
-}
-
-static struct socket_watch *watch_new(struct docker_http *http, curl_socket_t socket)
-{
-	struct socket_watch *watch = calloc(1, sizeof *watch);
-
-	if (!watch)
-		return NULL;
-	if (uv_poll_init_socket(http->loop, &watch->poll, socket) < 0) {
-		free(watch);
-		return NULL;
-	}
-	watch->poll.data = watch;
-	watch->http = http;
-	watch->socket = socket;
-	(void)curl_multi_assign(http->multi, socket, watch); /* fails for unknown sockets only */
-	return watch;
-}
-
-static int on_socket_change(CURL *easy, curl_socket_t socket, int what, void *context, void *known)
-{
-	struct docker_http *http = context;
-	struct socket_watch *watch = known;
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		if (watch)
-			/* Stops polling at once: the number may be used again right after. */
-			uv_close((uv_handle_t *)&watch->poll, on_watch_closed);
-		(void)curl_multi_assign(http->multi, socket, NULL); /* as above */
-		return 0;
-	}
-	if (!watch)
-		watch = watch_new(http, socket);
-	if (!watch)
-		return -1;
-	return uv_poll_start(&watch->poll,
-		       (what & CURL_POLL_IN ? UV_READABLE : 0) |
-			       (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
-		       on_socket_ready) == 0
-		       ? 0
-		       : -1;
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-	struct docker_http *http = timer->data;
-	int running;
-
-	(void)curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	settle(http);
-}
-
-static int on_timer_change(CURLM *multi, long timeout_ms, void *context)
-{
-	struct docker_http *http = context;
-
-	(void)multi;
-	if (timeout_ms < 0)
-		return uv_timer_stop(&http->timer);
-	return uv_timer_start(&http->timer, on_timer, (uint64_t)timeout_ms, 0);
-}
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *context)
 {
@@ -199,7 +104,7 @@ static void call_free(struct docker_call *call)
 
 static void retire(struct docker_call *call)
 {
-	(void)curl_multi_remove_handle(call->http->multi, call->easy); /* it is in there */
+	(void)curl_multi_remove_handle(call->http->curl.multi, call->easy); /* it is in there */
 	unlink_call(call);
 }
 
@@ -249,26 +154,19 @@ static struct docker_call *with_news(struct docker_http *http)
 
 /* After every action of libcurl's, outside of it: news first, then ends. A callback may close HTTP,
  * which the loop frees later. */
-static void settle(struct docker_http *http)
+static void on_action(void *owner)
 {
+	struct docker_http *http = owner;
 	struct docker_call *call;
-	CURLMsg *message;
-	int left;
+	CURLcode code;
 
-	while (!http->is_closed && (call = with_news(http))) {
+	while (http->curl.multi && (call = with_news(http))) {
 		call->has_news = false;
 		if (call->request.on_news)
 			call->request.on_news(call->request.context, call->status);
 	}
-	while (!http->is_closed && (message = curl_multi_info_read(http->multi, &left))) {
-		/* The message is gone once its handle is removed. */
-		const CURLcode code = message->data.result;
-		char *private = NULL;
-
-		if (message->msg == CURLMSG_DONE && curl_easy_getinfo(message->easy_handle,
-							    CURLINFO_PRIVATE, &private) == CURLE_OK)
-			finish((struct docker_call *)(void *)private, code);
-	}
+	while ((call = curl_loop_next_done(&http->curl, &code)))
+		finish(call, code);
 }
 
 static bool set_options(struct docker_call *call, const char *url)
@@ -342,7 +240,7 @@ static int start(struct docker_http *http, const struct docker_request *request,
 
 	if (r < 0)
 		return error_errno(err, r, "call the engine");
-	if (curl_multi_add_handle(http->multi, call->easy) != CURLM_OK) {
+	if (curl_multi_add_handle(http->curl.multi, call->easy) != CURLM_OK) {
 		call_free(call);
 		return error_errno(err, -ENOMEM, "call the engine");
 	}
@@ -405,38 +303,23 @@ int docker_http_new(uv_loop_t *loop, const char *socket_path, struct docker_http
 
 	if (!http)
 		return error_errno(err, -ENOMEM, "prepare for HTTP");
-	http->multi = curl_multi_init();
-	if (!http->multi) {
+	http->curl.owner = http;
+	http->curl.on_action = on_action;
+	http->curl.on_closed = free;
+	if (curl_loop_init(&http->curl, loop, IDLE_CONNECTIONS) < 0) {
 		free(http);
 		return error_errno(err, -ENOMEM, "prepare for HTTP");
 	}
-	http->loop = loop;
 	http->socket_path = socket_path;
-	(void)uv_timer_init(loop, &http->timer); /* cannot fail */
-	http->timer.data = http;
-	/* None of these can fail for a handle that was made here. */
-	(void)curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket_change);
-	(void)curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, (void *)http);
-	(void)curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer_change);
-	(void)curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, (void *)http);
-	(void)curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
 	*ret_http = http;
 	return 0;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-	free(handle->data);
-}
-
 void docker_http_close(struct docker_http *http)
 {
-	if (!http || http->is_closed)
+	if (!http || !http->curl.multi)
 		return;
-	http->is_closed = true;
 	while (http->calls)
 		docker_call_cancel(http->calls);
-	(void)curl_multi_cleanup(http->multi); /* closes its sockets through on_socket_change() */
-	http->multi = NULL;
-	uv_close((uv_handle_t *)&http->timer, on_closed);
+	curl_loop_close(&http->curl);
 }

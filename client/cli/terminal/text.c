@@ -53,18 +53,6 @@ json_t *json_made(json_t *json)
 	return json;
 }
 
-const char *json_text(json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
-}
-
-json_int_t json_number(json_t *object, const char *name)
-{
-	return json_integer_value(json_object_get(object, name));
-}
-
 void text_list_add(struct text_list *list, const char *format, ...)
 {
 	va_list arguments;

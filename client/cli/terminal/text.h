@@ -5,6 +5,7 @@
 
 #include "proto/cleanup.h"
 #include "proto/error.h"
+#include "proto/json_member.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -23,11 +24,6 @@ static inline void json_decref_p(json_t **json)
 	*json = NULL;
 }
 #define AUTO_JSON MAYFLY_CLEANUP(json_decref_p)
-
-/* Member NAME of OBJECT as text; "" when it is absent or no text. Borrowed. */
-const char *json_text(json_t *object, const char *name) __attribute__((returns_nonnull));
-/* The same as a number; 0 when absent. */
-json_int_t json_number(json_t *object, const char *name);
 
 /* "s" where COUNT things are more or less than one. */
 static inline const char *plural(long long count)

@@ -1,6 +1,7 @@
 #include "daemon/broker/audit/audit_state.h"
 
 #include "proto/cleanup.h"
+#include "proto/json_member.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,13 +24,6 @@ static void json_decref_p(json_t **json)
 	*json = NULL;
 }
 
-static const char *text_member(json_t *record, const char *name)
-{
-	const char *const text = json_string_value(json_object_get(record, name));
-
-	return text ? text : "";
-}
-
 /* Compares times as text. Without the Z, else "12:00:00.5Z" would come before "12:00:00Z". */
 static int compare_times(const char *time, const char *limit)
 {
@@ -42,8 +36,7 @@ static int compare_times(const char *time, const char *limit)
 
 static bool names_secret(json_t *object, const char *reference)
 {
-	const char *const set = text_member(object, "set"), *const name =
-								    text_member(object, "name");
+	const char *const set = json_text(object, "set"), *const name = json_text(object, "name");
 	const size_t length = strlen(set);
 
 	return length > 0 && strncmp(reference, set, length) == 0 && reference[length] == '/' &&
@@ -67,22 +60,22 @@ static bool fits_container(json_t *record, const char *container)
 {
 	const size_t length = strlen(container);
 
-	if (strcmp(text_member(record, "container"), container) == 0)
+	if (strcmp(json_text(record, "container"), container) == 0)
 		return true;
-	return length > 0 && strncmp(text_member(record, "container_id"), container, length) == 0;
+	return length > 0 && strncmp(json_text(record, "container_id"), container, length) == 0;
 }
 
 bool audit_filter_fits(const struct audit_filter *filter, json_t *record)
 {
-	const char *const time = text_member(record, "time");
+	const char *const time = json_text(record, "time");
 
 	if (filter->since && compare_times(time, filter->since) < 0)
 		return false;
 	if (filter->until && compare_times(time, filter->until) >= 0)
 		return false;
-	if (filter->action && strcmp(text_member(record, "action"), filter->action) != 0)
+	if (filter->action && strcmp(json_text(record, "action"), filter->action) != 0)
 		return false;
-	if (filter->refused_only && strcmp(text_member(record, "decision"), "refused") != 0)
+	if (filter->refused_only && strcmp(json_text(record, "decision"), "refused") != 0)
 		return false;
 	if (filter->secret && !fits_secret(record, filter->secret))
 		return false;

@@ -1,15 +1,10 @@
 #include "daemon/broker/provider/used_secrets.h"
 
+#include "proto/json_member.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *text_of(json_t *object, const char *key)
-{
-	const char *text = json_string_value(json_object_get(object, key));
-
-	return text ? text : "";
-}
 
 static size_t strings_size(json_t *array)
 {
@@ -17,8 +12,8 @@ static size_t strings_size(json_t *array)
 	json_t *object;
 
 	json_array_foreach (array, i, object) {
-		size += strlen(text_of(object, "path")) + strlen(text_of(object, "set")) +
-			strlen(text_of(object, "name")) + strlen(text_of(object, "grant")) + 4;
+		size += strlen(json_text(object, "path")) + strlen(json_text(object, "set")) +
+			strlen(json_text(object, "name")) + strlen(json_text(object, "grant")) + 4;
 	}
 	return size;
 }
@@ -51,10 +46,10 @@ int used_secrets_new(json_t *array, struct used_secrets **ret_used)
 		if (!json_is_object(object))
 			continue;
 		used->items[used->count++] = (struct used_secret){
-			.path = keep(&at, text_of(object, "path")),
-			.set = keep(&at, text_of(object, "set")),
-			.name = keep(&at, text_of(object, "name")),
-			.grant = keep(&at, text_of(object, "grant")),
+			.path = keep(&at, json_text(object, "path")),
+			.set = keep(&at, json_text(object, "set")),
+			.name = keep(&at, json_text(object, "name")),
+			.grant = keep(&at, json_text(object, "grant")),
 			.version = (uint32_t)json_integer_value(json_object_get(object, "version")),
 		};
 	}

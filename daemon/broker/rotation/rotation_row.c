@@ -1,5 +1,6 @@
 /* A rotation as it stands in state.db, and as others are told of it. */
 #include "daemon/broker/rotation/rotation_parts.h"
+#include "proto/json_member.h"
 #include "proto/log.h"
 #include "proto/secret_name.h"
 
@@ -162,29 +163,17 @@ void rotation_unsave(struct rotation *rotation)
 
 /* --- reading --- */
 
-static const char *text_of(json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
-}
-
-static json_int_t number_of(json_t *object, const char *name)
-{
-	return json_integer_value(json_object_get(object, name));
-}
-
 static int read_change(json_t *object, struct store_change *change)
 {
-	const char *set = text_of(object, "set"), *name = text_of(object, "name");
+	const char *set = json_text(object, "set"), *name = json_text(object, "name");
 
 	if (strlen(set) >= sizeof change->reference.set ||
 		strlen(name) >= sizeof change->reference.name || !set[0] || !name[0])
 		return -EINVAL;
 	(void)strcpy(change->reference.set, set);
 	(void)strcpy(change->reference.name, name);
-	change->before = (uint32_t)number_of(object, "before");
-	change->after = (uint32_t)number_of(object, "after");
+	change->before = (uint32_t)json_number(object, "before");
+	change->after = (uint32_t)json_number(object, "after");
 	return 0;
 }
 
@@ -196,16 +185,16 @@ static int read_target(struct rotation *rotation, json_t *object)
 		return -ENOMEM;
 	*target = (struct rotation_target){ .rotation = rotation,
 		.state = TARGET_DONE,
-		.outcome = outcome_named(text_of(object, "outcome")),
-		.engine = (unsigned)number_of(object, "engine"),
-		.container = strdup(text_of(object, "container")),
-		.container_id = strdup(text_of(object, "container_id")),
-		.window_s = (uint32_t)number_of(object, "window"),
-		.reached_s = (uint64_t)number_of(object, "reached") };
+		.outcome = outcome_named(json_text(object, "outcome")),
+		.engine = (unsigned)json_number(object, "engine"),
+		.container = strdup(json_text(object, "container")),
+		.container_id = strdup(json_text(object, "container_id")),
+		.window_s = (uint32_t)json_number(object, "window"),
+		.reached_s = (uint64_t)json_number(object, "reached") };
 	TAILQ_INSERT_TAIL(&rotation->targets, target, entry);
 	(void)snprintf(
-		target->mount_id, sizeof target->mount_id, "%s", text_of(object, "mount_id"));
-	(void)snprintf(target->text, sizeof target->text, "%s", text_of(object, "text"));
+		target->mount_id, sizeof target->mount_id, "%s", json_text(object, "mount_id"));
+	(void)snprintf(target->text, sizeof target->text, "%s", json_text(object, "text"));
 	return target->container && target->container_id ? 0 : -ENOMEM;
 }
 
@@ -215,7 +204,7 @@ static int read_row(struct rotation *rotation, json_t *row)
 	size_t i;
 	/* Nothing that ran before a reboot runs now. */
 	const bool is_same_boot =
-		strcmp(text_of(row, "boot_id"), rotation->rotations->boot_id) == 0;
+		strcmp(json_text(row, "boot_id"), rotation->rotations->boot_id) == 0;
 	int r = 0;
 
 	json_array_foreach (json_object_get(row, "changes"), i, item)
@@ -225,19 +214,19 @@ static int read_row(struct rotation *rotation, json_t *row)
 		if (r == 0 && is_same_boot)
 			r = read_target(rotation, item);
 	rotation->actor = json_incref(json_object_get(row, "actor"));
-	rotation->canary = (unsigned)number_of(row, "canary");
+	rotation->canary = (unsigned)json_number(row, "canary");
 	rotation->has_apply = json_is_true(json_object_get(row, "apply"));
 	rotation->is_back = json_is_true(json_object_get(row, "is_back"));
-	rotation->watched_until_s = (uint64_t)number_of(row, "watched_until");
+	rotation->watched_until_s = (uint64_t)json_number(row, "watched_until");
 	if (json_object_get(row, "back_reason"))
-		rotation->back_reason = strdup(text_of(row, "back_reason"));
+		rotation->back_reason = strdup(json_text(row, "back_reason"));
 	return r;
 }
 
 int rotation_from_row(struct rotations *rotations, json_t *row, struct rotation **ret_rotation)
 {
 	const size_t count = json_array_size(json_object_get(row, "changes"));
-	const char *id = text_of(row, "id");
+	const char *id = json_text(row, "id");
 	int r;
 
 	if (strlen(id) != ROTATION_ID_LENGTH || count == 0 || count > ROTATION_CHANGES_MAX)

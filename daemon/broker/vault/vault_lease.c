@@ -4,6 +4,7 @@
 #include "daemon/broker/vault/vault_body.h"
 #include "daemon/broker/vault/vault_sets.h"
 #include "proto/cleanup.h"
+#include "proto/json_member.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -446,28 +447,21 @@ void vault_lease_release(struct vault_lease *lease)
 	deadline_arm(&lease->next, 0);
 }
 
-static const char *text_of(json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	return text ? text : "";
-}
-
 static void recover(struct vault_leases *leases, const char *name, json_t *row,
 	bool (*is_held)(void *context, const char *holder),
 	void (*on_adopted)(void *context, struct vault_lease *lease))
 {
 	const bool keeps = !json_is_true(json_object_get(row, "released")) &&
-			   is_held(leases->context, text_of(row, "holder"));
+			   is_held(leases->context, json_text(row, "holder"));
 	struct vault_lease *lease = lease_new(leases, keeps ? LEASE_HELD : LEASE_GIVING_BACK);
 
 	if (!lease)
 		return;
 	(void)snprintf(lease->name, sizeof lease->name, "%s", name);
-	(void)snprintf(lease->id, sizeof lease->id, "%s", text_of(row, "id"));
-	(void)snprintf(lease->set, sizeof lease->set, "%s", text_of(row, "set"));
-	(void)snprintf(lease->path, sizeof lease->path, "%s", text_of(row, "path"));
-	(void)snprintf(lease->holder, sizeof lease->holder, "%s", text_of(row, "holder"));
+	(void)snprintf(lease->id, sizeof lease->id, "%s", json_text(row, "id"));
+	(void)snprintf(lease->set, sizeof lease->set, "%s", json_text(row, "set"));
+	(void)snprintf(lease->path, sizeof lease->path, "%s", json_text(row, "path"));
+	(void)snprintf(lease->holder, sizeof lease->holder, "%s", json_text(row, "holder"));
 	lease->ends_unix_s = json_integer_value(json_object_get(row, "ends"));
 	lease->is_renewable = json_is_true(json_object_get(row, "renewable"));
 	lease->is_released = !keeps;

@@ -6,6 +6,7 @@
 #include "daemon/broker/lease/lease_renew.h"
 #include "daemon/broker/lease/lease_steps.h"
 #include "daemon/broker/lease/lease_take.h"
+#include "proto/json_member.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -185,47 +186,35 @@ static int engine_index(const struct lease_context *context, const char *name)
 	return -1;
 }
 
-static const char *text_of(json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	return text ? text : "";
-}
-
-static int64_t number_of(json_t *row, const char *key)
-{
-	return json_integer_value(json_object_get(row, key));
-}
-
 static void read_options(json_t *row, struct volume_options *options)
 {
 	json_t *object = json_object_get(row, "options");
 	json_t *files = json_object_get(object, "files"), *file;
 	size_t i;
 
-	(void)snprintf(options->grant, sizeof options->grant, "%s", text_of(object, "grant"));
+	(void)snprintf(options->grant, sizeof options->grant, "%s", json_text(object, "grant"));
 	options->files = calloc(json_array_size(files) + 1, sizeof *options->files);
 	if (!options->files)
 		return;
 	json_array_foreach (files, i, file) {
 		struct file_choice *choice = &options->files[options->files_count++];
 
-		(void)snprintf(choice->path, sizeof choice->path, "%s", text_of(file, "path"));
-		(void)snprintf(
-			choice->new_path, sizeof choice->new_path, "%s", text_of(file, "new_path"));
+		(void)snprintf(choice->path, sizeof choice->path, "%s", json_text(file, "path"));
+		(void)snprintf(choice->new_path, sizeof choice->new_path, "%s",
+			json_text(file, "new_path"));
 		choice->has_uid = json_object_get(file, "uid") != NULL;
-		choice->uid = (uint32_t)number_of(file, "uid");
+		choice->uid = (uint32_t)json_number(file, "uid");
 		choice->has_gid = json_object_get(file, "gid") != NULL;
-		choice->gid = (uint32_t)number_of(file, "gid");
+		choice->gid = (uint32_t)json_number(file, "gid");
 		choice->has_mode = json_object_get(file, "mode") != NULL;
-		choice->mode = (mode_t)number_of(file, "mode");
+		choice->mode = (mode_t)json_number(file, "mode");
 	}
 }
 
 /* The process of the row, if it is still that one. */
 static bool pin_again(struct lease *lease, json_t *row)
 {
-	const pid_t pid = (pid_t)number_of(row, "pid");
+	const pid_t pid = (pid_t)json_number(row, "pid");
 	uint64_t ticks = 0;
 	struct mayfly_error err;
 
@@ -233,7 +222,7 @@ static bool pin_again(struct lease *lease, json_t *row)
 				&lease->init, &err) < 0)
 		return false;
 	if (process_start_time(&lease->context->roots, pid, &ticks) == 0 &&
-		ticks == (uint64_t)number_of(row, "start_ticks") && lease_watch_init(lease))
+		ticks == (uint64_t)json_number(row, "start_ticks") && lease_watch_init(lease))
 		return true;
 	container_process_done(&lease->init);
 	return false;
@@ -242,7 +231,7 @@ static bool pin_again(struct lease *lease, json_t *row)
 /* Without the guard the files are in a tmpfs that was put over the mount's own. */
 static void read_inside(struct lease *lease, json_t *row)
 {
-	const char *hex = text_of(row, "inside");
+	const char *hex = json_text(row, "inside");
 	struct delivery *inside = hex[0] ? calloc(1, sizeof *inside) : NULL;
 
 	free(lease->inside);
@@ -262,10 +251,10 @@ static void read_inside(struct lease *lease, json_t *row)
 
 static void read_delivery(struct delivery *delivery, json_t *row)
 {
-	delivery->device = (uint64_t)number_of(row, "device");
-	delivery->generation = (uint32_t)number_of(row, "generation");
+	delivery->device = (uint64_t)json_number(row, "device");
+	delivery->generation = (uint32_t)json_number(row, "generation");
 	delivery->is_plain = json_is_true(json_object_get(row, "is_plain"));
-	delivery->located.mount_id = (uint64_t)number_of(row, "mount_id");
+	delivery->located.mount_id = (uint64_t)json_number(row, "mount_id");
 }
 
 static struct lease *lease_from_row(
@@ -274,13 +263,13 @@ static struct lease *lease_from_row(
 	struct volume_options options = { 0 };
 	struct lease *lease = NULL;
 	struct mayfly_error err;
-	const int engine = engine_index(context, text_of(row, "engine"));
+	const int engine = engine_index(context, json_text(row, "engine"));
 
 	read_options(row, &options);
 	/* An engine that the configuration has no more: its deliveries are wiped, under any number.
 	 */
 	(void)lease_new(context, mount_id, engine < 0 ? 0 : (unsigned)engine,
-		text_of(row, "volume"), &options, &lease, &err);
+		json_text(row, "volume"), &options, &lease, &err);
 	volume_options_done(&options);
 	if (!lease)
 		return NULL;
@@ -304,11 +293,11 @@ static struct lease *lease_from_row(
 /* What the mounter says of it, if it has it. */
 static void read_listed(struct lease *lease, struct delivery *delivery, json_t *listed)
 {
-	delivery->phase = (uint32_t)number_of(listed, "phase");
-	delivery->generation = (uint32_t)number_of(listed, "generation");
+	delivery->phase = (uint32_t)json_number(listed, "phase");
+	delivery->generation = (uint32_t)json_number(listed, "generation");
 	delivery->is_unsealed = json_is_true(json_object_get(listed, "unsealed"));
 	if (lease->group != GUARD_NO_GROUP) {
-		lease->group = (uint32_t)number_of(listed, "group");
+		lease->group = (uint32_t)json_number(listed, "group");
 		guard_claim_group(lease->context->guard, lease->group);
 	}
 }
@@ -318,8 +307,8 @@ static void adopt_released(struct lease *lease, json_t *row)
 	lease->state = LEASE_RELEASED;
 	lease_forget_beginnings(lease);
 	/* Enough to find it, to watch its end, to name it. */
-	if (lease_set_holder(lease, text_of(row, "container_id"), text_of(row, "container"),
-		    text_of(row, "image_id"), text_of(row, "target")) < 0) {
+	if (lease_set_holder(lease, json_text(row, "container_id"), json_text(row, "container"),
+		    json_text(row, "image_id"), json_text(row, "target")) < 0) {
 		give_up(lease, "out of memory");
 		return;
 	}
@@ -352,12 +341,12 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 	lease->adoption = adoption;
 	if (listed)
 		read_listed(lease, &lease->delivery, listed);
-	listed = json_object_get(adoption->listed, text_of(row, "inside"));
+	listed = json_object_get(adoption->listed, json_text(row, "inside"));
 	if (lease->inside && listed)
 		read_listed(lease, lease->inside, listed);
 	if (json_is_true(json_object_get(row, "is_decoy")) ||
 		json_is_true(json_object_get(row, "has_ended")) ||
-		engine_index(adoption->context, text_of(row, "engine")) < 0) {
+		engine_index(adoption->context, json_text(row, "engine")) < 0) {
 		lease->state = LEASE_DECOY;
 		adopted_one(lease);
 		lease_end(lease, "left over");
@@ -367,7 +356,7 @@ static void adopt_row(struct adoption *adoption, const char *mount_id, json_t *r
 		lease->state = LEASE_ARMED;
 		/* As far as it was known whom it was armed for. */
 		(void)snprintf(lease->beginnings->bundled_id, sizeof lease->beginnings->bundled_id,
-			"%s", text_of(row, "container_id"));
+			"%s", json_text(row, "container_id"));
 		deadline_arm(&lease->deadline, LEASE_START_DEADLINE_MS);
 		if (lease->delivery.phase != PHASE_EMPTY)
 			adopted_one(lease);
@@ -382,7 +371,7 @@ static bool is_inside_of_a_row(const struct adoption *adoption, const char *id)
 	json_t *row;
 
 	json_object_foreach (adoption->rows, mount_id, row)
-		if (strcmp(text_of(row, "inside"), id) == 0)
+		if (strcmp(json_text(row, "inside"), id) == 0)
 			return true;
 	return false;
 }

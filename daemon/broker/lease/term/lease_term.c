@@ -1,5 +1,7 @@
 #include "daemon/broker/lease/term/lease_term.h"
 
+#include "proto/json_member.h"
+
 /* The last tenth of a period is for the renewal, five minutes at most. */
 #define RENEWAL_SHARE  10
 #define RENEWAL_MAX_MS (5 * 60 * 1000)
@@ -133,20 +135,15 @@ json_t *lease_term_to_json(const struct lease_term *term)
 		"was_announced", term->was_announced);
 }
 
-static int64_t number_of(json_t *object, const char *key)
-{
-	return json_integer_value(json_object_get(object, key));
-}
-
 struct lease_term lease_term_from_json(json_t *object)
 {
 	struct lease_term term = {
-		.ttl_s = (uint32_t)number_of(object, "ttl_s"),
-		.max_ttl_s = (uint32_t)number_of(object, "max_ttl_s"),
+		.ttl_s = (uint32_t)json_number(object, "ttl_s"),
+		.max_ttl_s = (uint32_t)json_number(object, "max_ttl_s"),
 		.empties_unrenewed = json_is_true(json_object_get(object, "empties_unrenewed")),
-		.began_ms = number_of(object, "began_ms"),
-		.period_end_ms = number_of(object, "period_end_ms"),
-		.renew_ms = number_of(object, "renew_ms"),
+		.began_ms = json_number(object, "began_ms"),
+		.period_end_ms = json_number(object, "period_end_ms"),
+		.renew_ms = json_number(object, "renew_ms"),
 		.was_announced = json_is_true(json_object_get(object, "was_announced")),
 	};
 

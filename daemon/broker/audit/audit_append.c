@@ -1,20 +1,11 @@
 #include "daemon/broker/audit/audit_state.h"
 
 #include "daemon/broker/audit/audit_record.h"
+#include "proto/boot_clock.h"
 #include "proto/cleanup.h"
 
 #include <sodium.h>
 #include <string.h>
-#include <time.h>
-
-static int64_t boottime_ms(void)
-{
-	struct timespec now;
-
-	/* Does not fail for a clock that every kernel has. */
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 void audit_publish_head(struct audit *audit)
 {
@@ -42,7 +33,7 @@ int audit_ratchet(struct audit *audit, struct mayfly_error *err)
 	audit_key_done(&audit->key);
 	audit->key = audit_key_take(&next);
 	audit->epoch_records = 0;
-	audit->epoch_start_ms = boottime_ms();
+	audit->epoch_start_ms = boot_clock_ms();
 	audit->must_ratchet = false;
 	return 0;
 }
@@ -54,7 +45,7 @@ static bool is_ratchet_due(const struct audit *audit, size_t count)
 	if (audit->epoch_records == 0)
 		return false;
 	return audit->epoch_records + count > audit->epoch_max_records ||
-	       boottime_ms() - audit->epoch_start_ms >= audit->epoch_max_ms;
+	       boot_clock_ms() - audit->epoch_start_ms >= audit->epoch_max_ms;
 }
 
 static int write_batch(

@@ -1,5 +1,6 @@
 #include "daemon/broker/audit/audit_record.h"
 
+#include "proto/boot_clock.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
@@ -14,15 +15,14 @@ static const char *const OUR_MEMBERS[] = { "seq", "time", "boot", "uptime_ms", "
 
 void audit_stamp_make(struct audit_stamp *ret_stamp, const char *boot, uint64_t epoch)
 {
-	struct timespec now, up;
+	struct timespec now;
 	struct tm parts;
 	char second[24];
 
-	/* Neither fails for clocks that every kernel has. */
+	/* Does not fail for a clock that every kernel has. */
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	(void)clock_gettime(CLOCK_BOOTTIME, &up);
 	*ret_stamp = (struct audit_stamp){
-		.uptime_ms = (uint64_t)up.tv_sec * 1000 + (uint64_t)up.tv_nsec / 1000000,
+		.uptime_ms = (uint64_t)boot_clock_ms(),
 		.epoch = epoch,
 	};
 	if (!gmtime_r(&now.tv_sec, &parts) ||

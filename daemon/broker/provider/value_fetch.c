@@ -4,6 +4,7 @@
 #include "daemon/broker/policy/template.h"
 #include "daemon/broker/provider/remote_values.h"
 #include "daemon/broker/provider/set_search.h"
+#include "proto/boot_clock.h"
 #include "proto/cleanup.h"
 
 #include <errno.h>
@@ -368,13 +369,9 @@ static void on_remote_known(void *context)
 
 static uint32_t limit_ms(const struct value_fetch *fetch)
 {
-	struct timespec now;
-
 	if (fetch->sources.limit_ms)
 		return fetch->sources.limit_ms;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	return now.tv_sec < BOOT_PERIOD_S ? FETCH_BOOT_LIMIT_MS : FETCH_LIMIT_MS;
+	return boot_clock_ms() < BOOT_PERIOD_S * 1000 ? FETCH_BOOT_LIMIT_MS : FETCH_LIMIT_MS;
 }
 
 static void on_done(struct work_item *work, bool is_abandoned)

@@ -2,6 +2,7 @@
 
 #include "daemon/broker/lease/lease_record.h"
 #include "daemon/broker/rotation/rotation_parts.h"
+#include "proto/boot_clock.h"
 #include "proto/log.h"
 
 #include <errno.h>
@@ -9,17 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* A start that was under way holds values of before for so long at most; see LEASE_START_DEADLINE_MS. */
 #define REMEMBERED_MS (2 * LEASE_START_DEADLINE_MS)
 
 uint64_t boot_seconds(void)
 {
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec;
+	return (uint64_t)boot_clock_ms() / 1000;
 }
 
 /* --- what it concerns --- */

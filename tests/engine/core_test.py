@@ -6,19 +6,13 @@ import unittest
 
 import deny_calls
 from delivery_watch import DeliveryWatch, assert_emptied_in_time, assert_nothing_stale
-from harness import IMAGE, REMAPPED_FROM, EngineCase, Mayfly, grant, processes_below, wait_for
+from harness import IMAGE, REMAPPED_FROM, EngineCase, grant, processes_below, wait_for
 
 PASSWORD = "correct horse\nbattery staple"
 
 
 class Core:
     """The cases; what they run on is what the classes below differ in."""
-
-    wrapper = ()
-
-    @classmethod
-    def make_mayfly(cls):
-        return Mayfly([cls.engine], [cls.plugin], cls.build, wrapper=cls.wrapper)
 
     @classmethod
     def setUpClass(cls):

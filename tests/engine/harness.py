@@ -394,10 +394,11 @@ class EngineCase(unittest.TestCase):
     engine_arguments = ()
     plugin = plugin_name()
     build = BUILD
+    wrapper = ()  # what mayflyd is started by
 
     @classmethod
     def make_mayfly(cls):
-        return Mayfly([cls.engine], [cls.plugin], cls.build)
+        return Mayfly([cls.engine], [cls.plugin], cls.build, wrapper=cls.wrapper)
 
     @classmethod
     def setUpClass(cls):

@@ -9,7 +9,7 @@ import threading
 import time
 
 import harness
-from harness import BUILD, IMAGE, Engine, EngineCase, Mayfly, grant, wait_for
+from harness import BUILD, IMAGE, Engine, EngineCase, grant, wait_for
 
 CALL = BUILD / "tests/engine/varlink_call"
 READABLE = {"mode": "0444"}
@@ -21,11 +21,6 @@ def readable(name, **more):
 
 class RequestCase(EngineCase):
     plugin = harness.plugin_name("request")
-    wrapper = ()
-
-    @classmethod
-    def make_mayfly(cls):
-        return Mayfly([cls.engine], [cls.plugin], cls.build, wrapper=cls.wrapper)
 
     @classmethod
     def setUpClass(cls):

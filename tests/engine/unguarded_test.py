@@ -3,7 +3,7 @@ import unittest
 
 import deny_calls
 from delivery_watch import DeliveryWatch, assert_emptied_in_time, assert_nothing_stale
-from harness import IMAGE, EngineCase, Mayfly, grant, wait_for
+from harness import IMAGE, EngineCase, grant, wait_for
 
 SECRET = "correct horse"
 # A program that waits for its secret: the files come after the start.
@@ -11,12 +11,6 @@ WAIT = "until [ -s /run/secrets/db-password ]; do sleep 0.1; done; cat /run/secr
 
 
 class Unguarded:
-    wrapper = ()
-
-    @classmethod
-    def make_mayfly(cls):
-        return Mayfly([cls.engine], [cls.plugin], cls.build, wrapper=cls.wrapper)
-
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
